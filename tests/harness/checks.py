@@ -1,0 +1,186 @@
+"""What must hold after a run: I1 to I10 of CHECKLIST.md, and the goodbye of DESIGN.md."""
+
+from __future__ import annotations
+
+import trio
+
+import trio_ws
+
+from .injection import CALL_KINDS
+from .wire import Wire, WireError, parse
+from .world import CONNECT_TIMEOUT, DISCONNECT_TIMEOUT, PROBE_TIMEOUT, WRITE_TIMEOUT, Side, World
+
+# Virtual seconds that a cancelled call may take: a Close frame and a close_notify on a stream that
+# takes neither, half a second each.
+_CANCELLED_WITHIN = 1.01
+# That any call of a scenario may take: all deadlines in a row, and the scenario's own sleeps.
+_ENDED_WITHIN = CONNECT_TIMEOUT + WRITE_TIMEOUT + DISCONNECT_TIMEOUT + 4
+
+
+async def probe(world: World, side: Side) -> None:
+    """I4: is a connection that says it is open usable? A ping and three messages each way."""
+    ends = (side, side.peer)
+    if any(end.connection.closed is not None for end in ends):
+        world.usable = False
+        return
+
+    async def use(end: Side) -> None:
+        try:
+            await end.connection.ping()
+            for _ in range(3):
+                await end.send(end.text())
+        except trio_ws.ConnectionClosed:
+            pass  # `closed` tells
+
+    with trio.move_on_after(PROBE_TIMEOUT) as scope:
+        await world.wait_idle()
+        async with trio.open_nursery() as nursery:
+            for end in ends:
+                nursery.start_soon(use, end)
+        for end in ends:
+            count = sum(entry.state == "confirmed" for entry in end.sent)
+            await end.peer.wait_received(count)
+    world.usable = all(end.connection.closed is None for end in ends)
+    if scope.cancelled_caught and world.usable:
+        world.violate("I4", f"open and unusable: {[end.connection for end in ends]}")
+
+
+async def finish(world: World, *, use: bool) -> None:
+    """Use each connection if asked to, or see that it ends; then close it."""
+    for sides in world.sides.values():
+        ends = [side for side in sides.values() if side.conn is not None]
+        if use:
+            for end in ends:
+                world.read(end)
+        if use and len(ends) == 2:
+            await probe(world, ends[0])
+        for end in ends:
+            if end.connection.closed is None:
+                end.has_closed = True
+            with trio.move_on_after(2 * DISCONNECT_TIMEOUT) as scope:
+                if end.has_closed:
+                    await end.connection.aclose()
+                await end.connection.wait_closed()
+            if scope.cancelled_caught:
+                world.violate("I9", f"not closed in time: {end.connection}")
+
+
+def check_victim(world: World) -> None:
+    """I8, I9: how the call has ended, and when."""
+    victim, injector = world.victim, world.injector
+    outcome = victim.outcome
+    if victim.watched:
+        return
+    if victim.ended_at is None:
+        world.violate("I9", "the call has not ended")
+        return
+    fired = injector.fired_at is not None
+    may_cancel = fired and not injector.breaks and (not injector.targets_nursery or victim.enclosed)
+    if world.must_raise is not None:
+        if not isinstance(outcome, world.must_raise):
+            world.violate("I8", f"the block's exception was masked: {outcome!r}")
+    elif victim.cancelled:
+        if not may_cancel:
+            world.violate("I8", f"Cancelled has leaked: {outcome!r}")
+    elif injector.delivered and may_cancel:
+        world.violate("I8", f"Cancelled was swallowed: {outcome!r}")
+    elif outcome is not None and not _is_documented(world, outcome):
+        world.violate("I8", f"undocumented: {outcome!r} from {outcome.__cause__!r}")
+    if injector.fired_at is not None and may_cancel:
+        took = victim.ended_at - injector.fired_at
+        if took > _CANCELLED_WITHIN:
+            world.violate("I9", f"took {took} s to be cancelled")
+    if victim.ended_at - victim.started_at > _ENDED_WITHIN:
+        world.violate("I9", f"took {victim.ended_at - victim.started_at} s")
+
+
+def _is_documented(world: World, exc: BaseException) -> bool:
+    # A nursery that was cancelled may have closed before the connection's tasks got there.
+    closed = isinstance(exc, RuntimeError) and "ursery is closed" in str(exc)
+    return isinstance(exc, world.allowed) or (closed and world.injector.targets_nursery)
+
+
+def check_wires(world: World, *, survives: bool) -> None:
+    """I1, I2, I3, I6 and the goodbye."""
+    for sides in world.sides.values():
+        wires: dict[str, Wire] = {}
+        for side in sides.values():
+            try:
+                wires[side.role] = parse(side.link.log(side.role), client=side.role == "client")
+            except WireError as exc:
+                world.violate("I1", f"{side.role}: {exc}")
+        for role, wire in wires.items():
+            _check_sent(world, sides[role], wire)
+            _check_received(world, sides[role], wire)
+            _check_goodbye(world, sides[role], wire, wires.get(sides[role].peer.role))
+    kind = "" if world.injection is None else world.injection.kind
+    if survives and world.usable is False and kind in CALL_KINDS:
+        world.violate("I4", "the connection has not survived the cancellation of a call")
+
+
+def _check_sent(world: World, side: Side, wire: Wire) -> None:
+    """I1, I2: each message 0 or 1 times, whole, in the order of the calls."""
+    alive = world.usable or wire.close is not None
+    if alive and wire.rest:
+        world.violate(
+            "I1", f"{side.role}: a torn frame, though it was not lost: {wire.rest[:30]!r}"
+        )
+    if side.conn is None:
+        return
+    waiting = list(wire.messages)
+    for entry in side.sent:
+        arrived = bool(waiting) and waiting[0] == entry.message
+        if arrived:
+            waiting.pop(0)
+        if arrived and entry.state == "cancelled":
+            world.violate("I2", f"{side.role}: cancelled, and yet sent: {entry.message[:30]!r}")
+        if not arrived and entry.state == "confirmed" and alive:
+            world.violate("I2", f"{side.role}: confirmed, and not sent: {entry.message[:30]!r}")
+    if waiting:
+        world.violate("I2", f"{side.role}: sent twice, or out of order: {waiting[0][:30]!r}")
+
+
+def _check_received(world: World, side: Side, wire: Wire) -> None:
+    """I3: what the peer has received is what is on the wire, without a gap."""
+    peer = side.peer
+    if peer.conn is None:
+        return
+    received = peer.received
+    if received != wire.messages[: len(received)]:
+        world.violate("I3", f"{peer.role}: a gap or a double in {received!r:.200}")
+    elif len(received) < len(wire.messages) and (
+        world.usable or (wire.close is not None and not peer.has_closed)
+    ):
+        missing = wire.messages[len(received)]
+        world.violate("I3", f"{peer.role}: has not received {missing[:30]!r}")
+
+
+def _check_goodbye(world: World, side: Side, wire: Wire, answer: Wire | None) -> None:
+    """Invariant 10: the peer of a cancelled connection sees 1001.
+
+    Another Close frame may have come first: of this end's own `aclose`, or the echo of the peer's.
+    """
+    if not side.goodbye_due or side.conn is None:
+        return
+    codes = {1001, 1000} if side.says_close else {1001}
+    if answer is not None and answer.close is not None:
+        codes.add(answer.close[0])
+    if wire.close is None:
+        world.violate("goodbye", f"{side.role}: no Close frame")
+        return
+    if wire.close[0] not in codes:
+        world.violate("goodbye", f"{side.role}: {wire.close} instead of 1001")
+    closed = None if side.peer.conn is None else side.peer.conn.closed
+    if closed is not None and closed.code == 1006:
+        world.violate("goodbye", f"{side.peer.role}: has seen {closed}, not 1001")
+
+
+def check_left_over(world: World) -> None:
+    """I5: streams. Tasks and descriptors are counted by whoever runs Trio."""
+    for link in world.links:
+        if link.open_ends:
+            world.violate("I5", f"open streams: {len(link.open_ends)}")
+    for sides in world.sides.values():
+        for side in sides.values():
+            if side.conn is not None and side.conn.closed is None:
+                world.violate("I4", f"still open at the end: {side.conn}")

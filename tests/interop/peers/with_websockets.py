@@ -1,0 +1,107 @@
+"""The `websockets` package, its asyncio side, as a peer."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from websockets.asyncio.client import connect as websockets_connect
+from websockets.asyncio.server import serve as websockets_serve
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.interop.cases import SUBPROTOCOL
+from tests.interop.peers import common
+
+
+class _Connection:
+    """A connection of `websockets` as peers.common wants it."""
+
+    def __init__(self, websocket: Any) -> None:
+        self.websocket = websocket
+        self.subprotocol: str | None = websocket.subprotocol
+
+    async def send(self, message: str | bytes) -> None:
+        await self.websocket.send(message)
+
+    async def send_fragments(self, pieces: list[bytes], *, text: bool) -> None:
+        async def frames() -> AsyncIterator[bytes]:
+            for index, piece in enumerate(pieces):
+                yield piece
+                if index == 0:
+                    await self.ping(common.BETWEEN)
+
+        await self.websocket.send(frames(), text=text)
+
+    async def receive(self) -> str | bytes | None:
+        try:
+            message: str | bytes = await self.websocket.recv()
+        except ConnectionClosed:
+            return None
+        return message
+
+    async def ping(self, payload: bytes) -> None:
+        await (await self.websocket.ping(payload))
+
+    async def pong(self, payload: bytes) -> None:
+        await self.websocket.pong(payload)
+
+    async def close(self, code: int | None, reason: str) -> None:
+        assert code is not None
+        await self.websocket.close(code, reason)
+
+    async def abort(self) -> None:
+        self.websocket.transport.abort()
+        await self.websocket.wait_closed()
+
+    def closed(self) -> tuple[int, str]:
+        return self.websocket.close_code, self.websocket.close_reason
+
+
+async def serve(arguments: argparse.Namespace) -> None:
+    """An echo server on a port of its choice."""
+
+    async def handler(websocket: Any) -> None:
+        await common.serve_connection(_Connection(websocket), websocket.request.path)
+
+    def process_request(websocket: Any, request: Any) -> Any:
+        return websocket.respond(403, "no\n") if common.rejects(request.path) else None
+
+    def select_subprotocol(_: Any, offered: list[str]) -> str | None:
+        return SUBPROTOCOL if SUBPROTOCOL in offered else None
+
+    options: dict[str, Any] = {
+        "ssl": common.server_context(arguments),
+        "process_request": process_request,
+        "select_subprotocol": select_subprotocol,
+    }
+    async with websockets_serve(handler, common.HOST, 0, **options) as server:
+        common.announce({"port": next(iter(server.sockets)).getsockname()[1]})
+        await server.serve_forever()
+
+
+@asynccontextmanager
+async def connect(link: common.Link) -> AsyncIterator[common.Connection]:
+    """Connect; the caller closes."""
+    options: dict[str, Any] = {
+        "subprotocols": link.subprotocols,
+        "origin": link.origin,
+        "ssl": link.ssl,
+        "proxy": None,
+    }
+    try:
+        websocket = await websockets_connect(link.url, **options)
+    except InvalidStatus as error:
+        raise common.Rejected(error.response.status_code) from error
+    yield _Connection(websocket)
+
+
+def run(main: common.Main) -> None:
+    """Run in asyncio."""
+    asyncio.run(main())
+
+
+if __name__ == "__main__":
+    common.main(run, serve, connect)

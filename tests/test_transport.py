@@ -1,0 +1,272 @@
+import errno
+import ipaddress
+import os
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from tests.support.connections import RawPeer, half_raw_pair, socket_pair
+from trio_ws import Endpoint
+from trio_ws._transport import (
+    SocketTransport,
+    StreamTransport,
+    close_after_reply,
+    socket_endpoint,
+    stream_endpoint,
+    transport_over,
+)
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="the fast path is for POSIX")
+
+
+class FaultyStream(trio.abc.HalfCloseableStream):
+    """A stream each of whose calls does what a test sets, or waits for ever."""
+
+    def __init__(self, **calls: Callable[[], Any]) -> None:
+        self.calls = calls
+        self.closed = 0
+
+    async def _call(self, name: str) -> Any:
+        await trio.lowlevel.checkpoint()
+        if name in self.calls:
+            return self.calls[name]()
+        return await trio.sleep_forever()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Receive."""
+        return bytes(await self._call("receive"))
+
+    async def send_all(self, data: object) -> None:
+        """Send."""
+        await self._call("send")
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait."""
+
+    async def send_eof(self) -> None:
+        """End."""
+        await self._call("eof")
+
+    async def aclose(self) -> None:
+        """Close."""
+        self.closed += 1
+        await self._call("close")
+
+
+def broken() -> None:
+    """The peer has gone."""
+    raise trio.BrokenResourceError
+
+
+async def test_any_stream_has_a_transport() -> None:
+    """Over a stream a send is all or nothing and nothing goes without waiting."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    transport = transport_over(ours, None)
+    assert type(transport) is StreamTransport
+    assert transport.send_nowait(b"data") == 0
+    assert await transport.send(memoryview(b"data")) == 4
+    assert await theirs.receive_some() == b"data"
+    await theirs.send_all(b"answer")
+    data = await transport.receive()
+    assert data == b"answer" and isinstance(data, bytes)
+    await transport.send_eof()
+    assert await theirs.receive_some() == b""
+    await transport.aclose(force=False)
+    with pytest.raises(trio.BrokenResourceError):
+        await theirs.send_all(b"x")
+
+
+@pytest.mark.parametrize("make", [trio.testing.memory_stream_pair, socket_pair])
+@pytest.mark.parametrize(("read_size", "sizes"), [(4, [4, 4, 2]), (None, [10])])
+async def test_reads_have_the_size_that_was_asked_for(
+    make: Callable[[], tuple[trio.abc.Stream, trio.abc.Stream]],
+    read_size: int | None,
+    sizes: list[int],
+) -> None:
+    """``receive_buffer_size`` is the size of one read; by default one takes a burst."""
+    ours, theirs = make()
+    transport = transport_over(ours, read_size)
+    await theirs.send_all(b"0123456789")
+    assert [len(await transport.receive()) for _ in sizes] == sizes
+    await theirs.aclose()
+    assert await transport.receive() == b""
+    await transport.aclose(force=True)
+
+
+@posix
+async def test_a_socket_is_written_without_waiting() -> None:
+    """Over a plain socket a send needs no scheduler, and takes what the kernel takes."""
+    ours, theirs = half_raw_pair()
+    transport = transport_over(ours, None)
+    assert type(transport) is SocketTransport
+    assert transport.send_nowait(b"data") == 4
+    assert theirs.recv(10) == b"data"
+    taken = 0
+    while sent := transport.send_nowait(bytes(100_000)):
+        taken += sent
+    with trio.move_on_after(0):
+        await transport.send(b"more")
+    received = 0
+    while received < taken:
+        received += len(theirs.recv(taken - received))
+    assert await transport.send(b"more") == 4
+    assert theirs.recv(10) == b"more"
+    theirs.close()
+    with pytest.raises(OSError, match=os.strerror(errno.EPIPE)):
+        transport.send_nowait(b"data")
+    await transport.aclose(force=False)
+
+
+@posix
+@pytest.mark.parametrize("force", [False, True])
+async def test_unread_data_is_drained_before_a_close(force: bool) -> None:
+    """A socket is emptied before it is closed, so that no reset overtakes the Close frame."""
+    ours, theirs = half_raw_pair()
+    transport = transport_over(ours, 10)
+    theirs.send(b"unread" * 5)
+    transport.send_nowait(b"last words")
+    await transport.aclose(force=force)
+    assert theirs.recv(100) == b"last words"
+    assert theirs.recv(100) == b""
+    theirs.close()
+    await transport.aclose(force=force)  # again: nothing happens
+
+
+@posix
+@pytest.mark.parametrize("size", [15, 200])
+async def test_draining_is_bounded(size: int) -> None:
+    """A peer that ends, or sends without end, does not hold up the close."""
+    ours, theirs = half_raw_pair()
+    transport = transport_over(ours, 10)
+    theirs.send(bytes(size))
+    theirs.shutdown(socket.SHUT_WR)
+    await transport.aclose(force=True)
+    theirs.close()
+    assert ours.socket.fileno() == -1
+
+
+@pytest.mark.parametrize("force", [False, True])
+async def test_a_close_is_bounded_and_raises_nothing(
+    autojump_clock: trio.testing.MockClock, force: bool
+) -> None:
+    """A stream that hangs or fails in its own close does not get far."""
+    for stream in (FaultyStream(), FaultyStream(close=broken)):
+        await transport_over(stream, None).aclose(force=force)
+        assert stream.closed == 1
+    assert trio.current_time() == (0 if force else StreamTransport.grace)
+
+
+async def test_the_end_of_sending_is_best_effort() -> None:
+    """`send_eof` neither raises nor needs a stream that has it."""
+    await transport_over(FaultyStream(eof=broken), None).send_eof()
+    tls = trio.SSLStream(FaultyStream(), ssl.create_default_context(), server_hostname="x")
+    await transport_over(tls, None).send_eof()
+
+
+async def test_the_reply_is_read_before_the_reset(autojump_clock: trio.testing.MockClock) -> None:
+    """After the last reply this side ends first and reads what the peer still sends."""
+    ours, theirs = socket_pair()
+    await ours.send_all(b"reply")
+    await theirs.send_all(b"more of the request")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(close_after_reply, ours)
+        assert await theirs.receive_some() == b"reply"
+        assert await theirs.receive_some() == b""
+        await theirs.aclose()
+    assert ours.socket.fileno() == -1
+
+
+@pytest.mark.parametrize(
+    ("calls", "seconds"),
+    [
+        ({}, 1),
+        ({"eof": broken}, 0),
+        ({"eof": bytes, "receive": lambda: b"x", "close": bytes}, 0),
+        ({"eof": bytes, "receive": bytes, "close": broken}, 0),
+        ({"eof": bytes}, 1),
+        ({"eof": bytes, "receive": bytes}, 1),
+    ],
+    ids=["hangs", "broken", "sends for ever", "breaks last", "is silent", "never closes"],
+)
+async def test_closing_after_a_reply_is_bounded(
+    autojump_clock: trio.testing.MockClock, calls: dict[str, Callable[[], Any]], seconds: float
+) -> None:
+    """Whatever the peer does, the stream is closed within a second."""
+    stream = FaultyStream(**calls)
+    with trio.move_on_after(10) as scope:
+        await close_after_reply(stream)
+    assert trio.current_time() == seconds and not scope.cancelled_caught
+    assert stream.closed
+
+
+async def test_a_stream_without_halves_is_just_closed() -> None:
+    """TLS has no half-close: the stream is closed."""
+    inner = FaultyStream(send=broken, close=bytes)
+    tls = trio.SSLStream(inner, ssl.create_default_context(), server_hostname="x")
+    await close_after_reply(tls)
+    assert inner.closed
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "is_ssl", "url"),
+    [
+        ("127.0.0.1", 80, False, "ws://127.0.0.1"),
+        ("127.0.0.1", 443, False, "ws://127.0.0.1:443"),
+        ("127.0.0.1", 443, True, "wss://127.0.0.1"),
+        ("127.0.0.1", 80, True, "wss://127.0.0.1:80"),
+        ("::1", 8080, False, "ws://[::1]:8080"),
+        ("fe80::1%eth0", 443, True, "wss://[fe80::1%eth0]"),
+    ],
+)
+def test_an_endpoint_has_a_url(address: str, port: int, is_ssl: bool, url: str) -> None:
+    """An endpoint's URL leaves out the scheme's own port and puts IPv6 in brackets."""
+    endpoint = socket_endpoint((address, port), is_ssl=is_ssl)
+    assert endpoint == Endpoint(ipaddress.ip_address(address), port, is_ssl)
+    assert endpoint.url == url
+
+
+@pytest.mark.parametrize("name", ["", "/run/socket", b"\0abstract"])
+def test_a_name_without_address_is_no_endpoint(name: object) -> None:
+    """A unix socket has no endpoint."""
+    assert socket_endpoint(name, is_ssl=False) is None
+
+
+async def test_endpoints_of_streams() -> None:
+    """TCP has endpoints, also inside TLS inside TLS; anything else, closed TCP too, a repr."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    context = ssl.create_default_context()
+    tls = trio.SSLStream(stream, context, server_hostname="x")
+    tunnel = trio.SSLStream(tls, context, server_hostname="x")
+    address = ipaddress.ip_address("127.0.0.1")
+    assert stream_endpoint(stream, local=False) == Endpoint(address, port, is_ssl=False)
+    assert stream_endpoint(tls, local=False) == Endpoint(address, port, is_ssl=True)
+    assert stream_endpoint(tunnel, local=False) == Endpoint(address, port, is_ssl=True)
+    local = stream_endpoint(stream, local=True)
+    assert isinstance(local, Endpoint) and local.port == stream.socket.getsockname()[1]
+    await stream.aclose()
+    await listener.aclose()
+    for local_end in (True, False):
+        assert stream_endpoint(stream, local=local_end) == repr(stream)
+        assert stream_endpoint(tls, local=local_end) == repr(tls)
+    ours, theirs = socket_pair()
+    assert stream_endpoint(ours, local=False) == repr(ours)
+    await ours.aclose()
+    await theirs.aclose()
+    memory, _ = trio.testing.memory_stream_pair()
+    assert stream_endpoint(memory, local=True) == repr(memory)
+
+
+def test_the_raw_peer_is_independent() -> None:
+    """The tests' own frames are those of RFC 6455 section 5.7."""
+    peer = RawPeer(FaultyStream(), client=True)
+    assert peer.text("Hello").hex() == "818537fa213d7f9f4d5158"
+    peer = RawPeer(FaultyStream(), client=False)
+    assert peer.text("Hello").hex() == "810548656c6c6f"

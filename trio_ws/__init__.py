@@ -1,0 +1,67 @@
+"""WebSocket for Trio: clients and servers whose connections live in nurseries."""
+
+from ._client import (
+    connect_websocket,
+    connect_websocket_url,
+    open_websocket,
+    open_websocket_url,
+    wrap_client_stream,
+)
+from ._connection import ConnectionStatistics, WebSocketConnection
+from ._errors import (
+    CloseReason,
+    ConnectionClosed,
+    ConnectionRejected,
+    ConnectionTimeout,
+    DisconnectionTimeout,
+    HandshakeError,
+)
+from ._options import (
+    ClientOptions,
+    ConnectionOptions,
+    Limits,
+    OriginOptions,
+    TimingOptions,
+)
+from ._protocol._deflate import PerMessageDeflate
+from ._protocol._negotiation import AnyOrigin, any_origin, check_basic_auth
+from ._request import HTTPRequest, HTTPResponse, WebSocketRequest, wrap_server_stream
+from ._server import ServerOptions, WebSocketServer, serve_websocket
+from ._transport import Endpoint
+from ._unix import open_unix_listener
+from ._version import __version__
+
+__all__ = [
+    "AnyOrigin",
+    "ClientOptions",
+    "CloseReason",
+    "ConnectionClosed",
+    "ConnectionOptions",
+    "ConnectionRejected",
+    "ConnectionStatistics",
+    "ConnectionTimeout",
+    "DisconnectionTimeout",
+    "Endpoint",
+    "HTTPRequest",
+    "HTTPResponse",
+    "HandshakeError",
+    "Limits",
+    "OriginOptions",
+    "PerMessageDeflate",
+    "ServerOptions",
+    "TimingOptions",
+    "WebSocketConnection",
+    "WebSocketRequest",
+    "WebSocketServer",
+    "__version__",
+    "any_origin",
+    "check_basic_auth",
+    "connect_websocket",
+    "connect_websocket_url",
+    "open_unix_listener",
+    "open_websocket",
+    "open_websocket_url",
+    "serve_websocket",
+    "wrap_client_stream",
+    "wrap_server_stream",
+]

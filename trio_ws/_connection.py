@@ -1,0 +1,601 @@
+"""WebSocketConnection: a channel of messages over a transport.
+
+The life of a connection. The opening handshake is over before there is one. Then two tasks serve
+it, in a nursery that somebody else owns:
+
+The *reader* (`_reader`) waits for bytes, gives them to the `Protocol`, and moves the messages that
+come out to the inbox, where ``receive`` takes them. When the inbox is full it stops, and
+``receive`` itself goes on parsing what is left, so messages of one batch cost no task switch.
+Replies (pong, Close) go into the protocol's output; the reader never waits for them to leave
+(invariant 3).
+
+The *writer* (`_writer`) sends what the output holds, whenever the kernel did not take it at once.
+It also keeps the time: each of its waits ends at the next deadline (keepalive, a stalled write, the
+closing handshake), so there is no task for each of them. It is shielded from cancellation, for a
+cancelled write would tear a frame; in exchange each of its waits is bounded once the end has begun.
+
+The end comes in one way only: somebody sets the time by which the writer must leave, the writer
+leaves its loop when all is said or when that time has come, stops the reader, closes the transport
+and sets `_closed`. Local close, the peer's Close, a violation, a lost transport, a timeout and
+cancellation differ only in what they say to the peer and in how much time they give. A cancelled
+nursery is seen by the reader, which says goodbye (1001) and gives no time at all, or half a second
+if the transport cannot send without waiting (invariant 10).
+
+Neither task raises or runs the user's code: why the connection ended is kept, and whoever calls
+next, or waits, gets it (invariant 7).
+"""
+
+from __future__ import annotations
+
+import os
+import types
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import trio
+
+from ._errors import (
+    ClosedByPeer,
+    ClosedByPeerOnSend,
+    ClosedHere,
+    CloseReason,
+    ConnectionClosed,
+    ConnectionLost,
+    DisconnectionTimeout,
+)
+from ._inbox import Inbox
+from ._options import Settings
+from ._protocol._deflate import Deflate
+from ._protocol._frames import MAX_CONTROL_PAYLOAD, CloseCode
+from ._protocol._headers import Extension
+from ._protocol._machine import Protocol
+from ._reader import Reader
+from ._timing import MessageTimer, Pings
+from ._transport import Endpoint, stream_endpoint, transport_over
+from ._writer import Writer
+
+# Calls in a row that may succeed without yielding to the scheduler: a batch costs no task switch,
+# and yet no task keeps the others from running.
+_BATCH: Final = 32
+# Bytes of a message above which it is compressed in steps.
+_LARGE: Final = 128 * 1024
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What the opening handshake has settled."""
+
+    path: str
+    subprotocol: str | None
+    headers: tuple[tuple[bytes, bytes], ...]
+    extensions: tuple[Extension, ...] = ()
+
+
+@dataclass(frozen=True)
+class ConnectionStatistics:
+    """A snapshot of what a connection has done, from `WebSocketConnection.statistics`.
+
+    Args:
+        bytes_sent: bytes that the kernel or the stream has taken.
+        bytes_received: bytes that were read.
+        messages_sent: messages that ``send`` has taken over.
+        messages_received: whole messages that were parsed.
+        messages_queued: messages that wait for ``receive``.
+        bytes_queued: their bytes.
+        bytes_buffered: bytes that were taken over, and that the kernel has not taken yet.
+        latency: seconds between the last answered ping and its pong, or None.
+    """
+
+    bytes_sent: int
+    bytes_received: int
+    messages_sent: int
+    messages_received: int
+    messages_queued: int
+    bytes_queued: int
+    bytes_buffered: int
+    latency: float | None
+
+
+class _Batch:
+    """Counts calls that did not wait, so that the scheduler gets its turn."""
+
+    __slots__ = ("_calls",)
+
+    def __init__(self) -> None:
+        self._calls = 0
+
+    def waited(self) -> None:
+        self._calls = 0
+
+    def due(self) -> bool:
+        """Whether this call has to yield."""
+        self._calls = (self._calls + 1) % _BATCH
+        return not self._calls
+
+
+class WebSocketConnection(trio.abc.Channel[str | bytes]):
+    """A WebSocket connection: a `trio.abc.Channel` of `str` (text) and `bytes` (binary) messages.
+
+    There is no public constructor: `open_websocket_url`, `WebSocketRequest.accept` and their
+    relatives return one. Any number of tasks may send and receive at the same time.
+
+    Cancelling any method is safe: `send` has then sent nothing, `receive` has lost nothing, and the
+    connection goes on.
+    """
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        opening: Opening,
+        settings: Settings,
+        *,
+        client: bool,
+        first_out: bytes = b"",
+        first_in: bytes = b"",
+        deflate: Deflate | None = None,
+    ) -> None:
+        limits = settings.limits
+        self._opening = opening
+        self._transport = transport_over(stream, settings.receive_buffer_size)
+        self._protocol = Protocol(
+            client=client,
+            max_message_size=settings.max_message_size,
+            max_empty_fragments=limits.max_empty_fragments,
+            send_buffer_size=limits.send_buffer_size,
+            deflate=deflate,
+        )
+        self._inbox = Inbox(settings.message_queue_size, settings.message_queue_bytes)
+        self._pings = Pings(settings.ping_interval, settings.ping_timeout)
+        timer = MessageTimer(limits.message_timeout)
+        self._writer = Writer(
+            self._transport, self._protocol, self._pings, timer, settings, self._on_end
+        )
+        self._reader = Reader(
+            self._transport,
+            self._protocol,
+            self._inbox,
+            self._pings,
+            timer,
+            self._writer,
+        )
+        self._closed = trio.Event()
+        self._sends = _Batch()
+        self._receives = _Batch()
+        if first_out:
+            self._protocol.output.append(first_out)
+        if first_in:
+            self._protocol.receive_data(first_in)
+
+    def __repr__(self) -> str:
+        role = "client" if self.is_client else "server"
+        return f"<WebSocketConnection: {role}, {self.path}, {self.closed or 'open'}>"
+
+    def __del__(self) -> None:
+        closed = getattr(self, "_closed", None)
+        if closed is not None and not closed.is_set():
+            warnings.warn(f"unclosed connection {self!r}", ResourceWarning, 2, source=self)
+
+    # What it is
+
+    @property
+    def is_client(self) -> bool:
+        """Whether this side is the client."""
+        return self._protocol.client
+
+    @property
+    def is_server(self) -> bool:
+        """Whether this side is the server."""
+        return not self._protocol.client
+
+    @property
+    def local(self) -> Endpoint | str:
+        """This side's end of the TCP connection; for other streams a description."""
+        return stream_endpoint(self._transport.stream, local=True)
+
+    @property
+    def remote(self) -> Endpoint | str:
+        """The peer's end of the TCP connection; for other streams a description."""
+        return stream_endpoint(self._transport.stream, local=False)
+
+    @property
+    def path(self) -> str:
+        """The path of the request, with its query."""
+        return self._opening.path
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that was agreed on, or None (RFC 6455 section 1.9)."""
+        return self._opening.subprotocol
+
+    @property
+    def extensions(self) -> tuple[Extension, ...]:
+        """The extensions that were agreed on, as (name, parameters) (RFC 6455 section 9)."""
+        return self._opening.extensions
+
+    @property
+    def handshake_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The headers that the peer sent in the opening handshake, names in lower case."""
+        return self._opening.headers
+
+    @property
+    def closed(self) -> CloseReason | None:
+        """How the connection was closed, or is being closed; None while it is open."""
+        closed = self._protocol.closed
+        return None if closed is None else CloseReason(int(closed.code), closed.reason or None)
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds between the last answered ping and its pong; None before the first."""
+        return self._pings.latency
+
+    def statistics(self) -> ConnectionStatistics:
+        """A snapshot of what the connection has done so far."""
+        counts = self._protocol.counts
+        return ConnectionStatistics(
+            bytes_sent=counts.bytes_sent,
+            bytes_received=counts.bytes_received,
+            messages_sent=counts.messages_sent,
+            messages_received=counts.messages_received,
+            messages_queued=len(self._inbox),
+            bytes_queued=self._inbox.size,
+            bytes_buffered=self._protocol.output.size,
+            latency=self.latency,
+        )
+
+    # Sending
+
+    @trio.lowlevel.enable_ki_protection
+    async def send(self, value: str | bytes, *, compress: bool | None = None) -> None:
+        """Send a message (RFC 6455 section 6.1): `str` as text, `bytes` as binary.
+
+        Returns when the connection has taken the whole message over, which it then sends unless it
+        is lost. While more than ``Limits.send_buffer_size`` bytes wait to be sent, senders wait,
+        first come, first served. If cancelled, no byte of the message is sent.
+
+        A cancellation point on each call; it yields to the scheduler whenever it has to wait, and
+        at the latest after 32 calls that did not.
+
+        Args:
+            value: the message.
+            compress: whether to compress it, if permessage-deflate was negotiated; None leaves it
+                to its size.
+
+        Raises:
+            ConnectionClosed: the connection is closed or closing, from either side, or lost.
+            ValueError: `value` is neither `str` nor `bytes`, or a `str` with a lone surrogate.
+        """
+        text = isinstance(value, str)
+        if isinstance(value, str):
+            value = value.encode()
+        elif not isinstance(value, bytes):
+            raise ValueError(f"message must be str or bytes, not {type(value).__name__}")
+        if len(value) > _LARGE and self._protocol.compresses(value, compress):
+            await self._send_in_steps(value, text=text)
+        else:
+            queue = self._protocol.send_message
+            await self._hand_over(partial(queue, value, text=text, compress=compress))
+
+    async def _send_in_steps(self, message: bytes, *, text: bool) -> None:
+        """Send a large message compressed, and let others run meanwhile.
+
+        It is no less atomic: nothing is queued, and the compressor does not advance, before the
+        last step, which is no checkpoint.
+        """
+        await self._hand_over(self._writer.turns.reserve)
+        try:
+            for _ in self._protocol.send_in_steps(message, text=text):
+                await trio.lowlevel.checkpoint()
+                self._check_sendable()
+        finally:
+            self._writer.turns.release()
+            self._writer.flush()
+        self._check_sendable()
+
+    async def send_message(self, message: str | bytes) -> None:
+        """The same as `send`."""
+        await self.send(message)
+
+    async def _hand_over(self, queue: Callable[[], None]) -> None:
+        """Wait for room, have `queue` append to the output, send (invariant 2)."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._check_sendable()
+        if self._writer.turns.taken:
+            if not await self._writer.turns.wait(queue):
+                raise self._error(sending=True)
+            self._sends.waited()
+            return
+        queue()
+        self._writer.flush()
+        self._check_sendable()
+        if self._sends.due():
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def _check_sendable(self) -> None:
+        if self.has_ended:
+            raise self._error(sending=True)
+
+    # Receiving
+
+    @trio.lowlevel.enable_ki_protection
+    async def receive(self) -> str | bytes:
+        """Receive a message (RFC 6455 section 6.2): `str` if it is text, `bytes` if it is binary.
+
+        If cancelled, no message is lost. Of several tasks each message goes to one.
+
+        A cancellation point on each call; it yields to the scheduler whenever it has to wait, and
+        at the latest after 32 calls that did not.
+
+        Raises:
+            ConnectionClosed: this side has closed the connection; or the peer has, or it was lost,
+                and all messages that came before were received.
+        """
+        if self._receives.due():
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        while not self._inbox:
+            self._check_receivable()
+            await self._inbox.wait()
+            self._receives.waited()
+        return self._take()
+
+    async def get_message(self) -> str | bytes:
+        """The same as `receive`."""
+        return await self.receive()
+
+    @trio.lowlevel.enable_ki_protection
+    def receive_nowait(self) -> str | bytes:
+        """Receive a message that has arrived already.
+
+        Raises:
+            trio.WouldBlock: there is none.
+            ConnectionClosed: as `receive`.
+        """
+        if not self._inbox:
+            self._check_receivable()
+            raise trio.WouldBlock
+        return self._take()
+
+    async def receive_text(self) -> str:
+        """Receive a text message; a binary one closes the connection with 1003.
+
+        Raises:
+            ConnectionClosed: as `receive`, and when the message is binary.
+        """
+        message = await self.receive()
+        if isinstance(message, str):
+            return message
+        raise self._refuse("expected a text message")
+
+    async def receive_bytes(self) -> bytes:
+        """Receive a binary message; a text one closes the connection with 1003.
+
+        Raises:
+            ConnectionClosed: as `receive`, and when the message is text.
+        """
+        message = await self.receive()
+        if isinstance(message, bytes):
+            return message
+        raise self._refuse("expected a binary message")
+
+    async def __anext__(self) -> str | bytes:
+        """Receive a message; the end of the iteration is the peer's Close."""
+        try:
+            return await self.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+    def _take(self) -> str | bytes:
+        message = self._inbox.get()
+        self._reader.refill()
+        return message
+
+    def _check_receivable(self) -> None:
+        protocol = self._protocol
+        if self._inbox.closed or protocol.handshake_done or protocol.eof:
+            raise self._error(sending=False)
+
+    def _refuse(self, reason: str) -> ConnectionClosed:
+        code = CloseCode.UNSUPPORTED_DATA
+        if self._protocol.is_open:
+            self._protocol.fail(code, reason)
+            self._writer.closing()
+            self._writer.flush()
+        error = ConnectionLost(CloseReason(int(code), reason))
+        error.__cause__ = self._writer.cause
+        return error
+
+    # Pings
+
+    @trio.lowlevel.enable_ki_protection
+    async def ping(self, payload: bytes | None = None) -> None:
+        """Send a ping and wait for its pong (RFC 6455 section 5.5.2); see `latency`.
+
+        A pong also answers the pings before it. If cancelled, the ping is forgotten.
+
+        Args:
+            payload: up to 125 bytes; None is 8 random ones.
+
+        Raises:
+            ConnectionClosed: the connection is closed, or ended before the pong came.
+            ValueError: `payload` is too long, or that of another ping in flight.
+            TypeError: `payload` is not `bytes`.
+        """
+        payload = os.urandom(8) if payload is None else _control_payload(payload)
+        ping = self._pings.start(payload)
+        try:
+            await self._hand_over(partial(self._queue_ping, payload))
+            await ping.done.wait()
+        finally:
+            self._pings.forget(payload, ping)
+        if not ping.answered:
+            raise self._error(sending=False)
+
+    def _queue_ping(self, payload: bytes) -> None:
+        self._protocol.send_ping(payload)
+        self._pings.sent(payload)
+
+    @trio.lowlevel.enable_ki_protection
+    async def pong(self, payload: bytes | None = None) -> None:
+        """Send an unsolicited pong (RFC 6455 section 5.5.3); pings are answered by themselves.
+
+        Args:
+            payload: up to 125 bytes; None is none.
+
+        Raises:
+            ConnectionClosed: the connection is closed.
+            ValueError: `payload` is too long.
+            TypeError: `payload` is not `bytes`.
+        """
+        payload = _control_payload(payload)
+        await self._hand_over(partial(self._protocol.send_pong, payload))
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    # Closing
+
+    @trio.lowlevel.enable_ki_protection
+    async def aclose(self, code: int = 1000, reason: str | None = None) -> None:
+        """Close the connection: send a Close frame, wait for the peer's (RFC 6455 section 7).
+
+        Messages that were not received yet are dropped. Returns when the transport is closed, at
+        the latest after ``disconnect_timeout`` seconds; cancelled, it closes by force at once.
+        Closing a closed connection does nothing.
+
+        Args:
+            code: 1000 to 1003, 1007 to 1014, or 3000 to 4999.
+            reason: up to 123 bytes of UTF-8.
+
+        Raises:
+            ValueError: `code` may not be sent, or `reason` is too long.
+            TypeError: `code` is not an `int`, or `reason` not a `str`.
+        """
+        self.begin_close(code, reason)
+        try:
+            await self._closed.wait()
+        except BaseException:
+            self._writer.hurry()
+            with trio.CancelScope(shield=True):
+                await self._closed.wait()
+            raise
+
+    def begin_close(self, code: int, reason: str | None = None) -> None:
+        """Do what `aclose` does, without waiting."""
+        _check_close(code, reason)
+        self._protocol.send_close(code, reason)
+        self._inbox.close()
+        self._writer.closing()
+        self._reader.refill()
+        self._writer.flush()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection has ended, for whatever cause, and its transport is closed."""
+        await self._closed.wait()
+
+    async def __aenter__(self) -> WebSocketConnection:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        """Close with 1000, or with 1001 if an exception, or cancellation, is on its way out."""
+        await self.leave(exc)
+
+    async def leave(self, exc: BaseException | None, code: int = CloseCode.GOING_AWAY) -> None:
+        """Close with 1000, or because of `exc`, which then comes out as it is: with `code`.
+
+        What ends the program, or a task, does not wait for the peer; what it was about is `exc`, so
+        a cancellation that comes on top is left to the caller's next checkpoint.
+        """
+        if exc is None:
+            await self.aclose()
+            return
+        with trio.CancelScope() as scope:
+            if not isinstance(exc, Exception):
+                scope.cancel()
+            with suppress(trio.Cancelled):
+                await self.aclose(code)
+
+    # Services
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        """Start the reader and the writer; the first bytes out leave at once where they can.
+
+        Raises:
+            RuntimeError: `nursery` is closed; so is the connection then.
+        """
+        try:
+            nursery.start_soon(self._run_reader)
+            nursery.start_soon(self._run_writer)
+        except RuntimeError:
+            await self._transport.aclose(force=True)
+            self._closed.set()
+            raise
+        self._writer.flush()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _run_reader(self) -> None:
+        await self._reader.run()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _run_writer(self) -> None:
+        await self._writer.run()
+        await self._reader.stop()
+        with trio.CancelScope(shield=True):
+            await self._transport.aclose(
+                force=self._writer.hurried or not self._protocol.handshake_done
+            )
+        self._protocol.receive_eof()
+        self._protocol.output.clear()
+        self._on_end()
+        self._closed.set()
+
+    def _on_end(self) -> None:
+        self._inbox.wake_all()
+        self._pings.end()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return not self._protocol.is_open or self._writer.cause is not None
+
+    @property
+    def close_timed_out(self) -> bool:
+        """Whether the peer did not take part in the closing handshake in time."""
+        return isinstance(self._writer.cause, DisconnectionTimeout)
+
+    def _error(self, *, sending: bool) -> ConnectionClosed:
+        """What to raise now that the connection has ended."""
+        kind: type[ConnectionClosed]
+        if self._inbox.closed:
+            kind = ClosedHere
+        elif self._protocol.close_received is None:
+            kind = ConnectionLost
+        else:
+            kind = ClosedByPeerOnSend if sending else ClosedByPeer
+        error = kind(self.closed or CloseReason(int(CloseCode.ABNORMAL_CLOSURE)))
+        error.__cause__ = self._writer.cause
+        return error
+
+
+def _control_payload(payload: bytes | None) -> bytes:
+    if payload is None:
+        return b""
+    if not isinstance(payload, bytes):
+        raise TypeError(f"payload must be bytes, not {type(payload).__name__}")
+    if len(payload) > MAX_CONTROL_PAYLOAD:
+        raise ValueError(f"payload: {len(payload)} bytes do not fit a control frame, 125 do")
+    return payload
+
+
+def _check_close(code: int, reason: str | None) -> None:
+    if isinstance(code, bool) or not isinstance(code, int):
+        raise TypeError(f"code must be an int, not {type(code).__name__}")
+    if reason is not None and not isinstance(reason, str):
+        raise TypeError(f"reason must be a str, not {type(reason).__name__}")

@@ -1,0 +1,340 @@
+"""permessage-deflate (RFC 7692): its parameters, their negotiation, compressing and inflating.
+
+zlib does the work. What is ours is never to inflate more than a message may have, never to let a
+compressor get out of step with the peer (it advances only together with the frame that is queued),
+and never to work for long at a time: both directions go in steps.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from ._frames import CloseCode, Violation
+from ._headers import Extension, HeaderError, show
+
+NAME: Final = "permessage-deflate"
+
+# What a sync flush ends with; it is not sent (RFC 7692 section 7.2.1).
+_TAIL: Final = b"\x00\x00\xff\xff"
+# An empty final block: after whole blocks, and only there, it ends the stream.
+_FINAL_BLOCK: Final = b"\x01\x00\x00\xff\xff"
+# Bytes that are compressed in one step: some milliseconds of work.
+_COMPRESS_STEP: Final = 128 * 1024
+# Bytes that are inflated in one piece, and that zlib is given for it: small, for what a peer makes
+# us hold beyond its message's limit, and because zlib returns a copy of what it has not taken.
+_INFLATE_STEP: Final = 8 * 1024
+# Streams that a message may consist of: each costs a new context, and may have two bytes.
+_MAX_STREAMS: Final = 1024
+
+_FLAGS: Final = ("server_no_context_takeover", "client_no_context_takeover")
+_BITS: Final = ("server_max_window_bits", "client_max_window_bits")
+_WINDOW_BITS: Final = {str(bits): bits for bits in range(8, 16)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerMessageDeflate:
+    """How to compress messages (RFC 7692), for ``compression=``.
+
+    A connection takes about ``2 ** (window bits + 2) + 2 ** (mem_level + 9)`` bytes to compress and
+    ``2 ** (window bits)`` to inflate, once a message is compressed.
+
+    Args:
+        server_no_context_takeover: the server starts each message with an empty window.
+        client_no_context_takeover: the client starts each message with an empty window.
+        server_max_window_bits: the base-2 logarithm of the server's window, 9 to 15.
+        client_max_window_bits: the base-2 logarithm of the client's window, 9 to 15.
+        level: 1 (fast) to 9 (small), 0 not to compress, or -1 for zlib's default.
+        mem_level: 1 (little memory) to 9 (fast).
+        threshold: bytes that a message must have to be compressed.
+
+    Raises:
+        ValueError: a number out of its range.
+        TypeError: not a number.
+    """
+
+    server_no_context_takeover: bool = False
+    client_no_context_takeover: bool = False
+    server_max_window_bits: int = 12
+    client_max_window_bits: int = 12
+    level: int = -1
+    mem_level: int = 5
+    threshold: int = 64
+
+    def __post_init__(self) -> None:
+        # 8 is not ours to send: zlib has no raw encoder for it.
+        for name, low, high in (
+            ("server_max_window_bits", 9, 15),
+            ("client_max_window_bits", 9, 15),
+            ("level", -1, 9),
+            ("mem_level", 1, 9),
+            ("threshold", 0, None),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name} must be an int, not {value!r}")
+            if value < low or (high is not None and value > high):
+                upto = "or more" if high is None else f"to {high}"
+                raise ValueError(f"{name} must be {low} {upto}, and is {value}")
+
+    def offers(self) -> list[Extension]:
+        """What a client offers: what it would like, then what any server can do."""
+        wish: list[tuple[str, str | None]] = []
+        if self.server_no_context_takeover:
+            wish.append((_FLAGS[0], None))
+        if self.client_no_context_takeover:
+            wish.append((_FLAGS[1], None))
+        plain = [*wish, (_BITS[1], None)]
+        if self.client_max_window_bits < 15:
+            wish.append((_BITS[1], str(self.client_max_window_bits)))
+        else:
+            wish.append((_BITS[1], None))
+        if self.server_max_window_bits == 15:
+            return [(NAME, tuple(wish))]
+        wish.append((_BITS[0], str(self.server_max_window_bits)))
+        return [(NAME, tuple(wish)), (NAME, tuple(plain))]
+
+
+class Agreement(NamedTuple):
+    """What the two ends have agreed on, as one of them sees it."""
+
+    compress_bits: int
+    compress_takeover: bool
+    inflate_bits: int
+    inflate_takeover: bool
+
+
+def accept_offer(
+    offers: Sequence[Extension], wish: PerMessageDeflate
+) -> tuple[Extension, Agreement] | None:
+    """A server's answer to the first offer that it can accept, or None (RFC 7692 section 5.1)."""
+    for name, parameters in offers:
+        if name != NAME:
+            continue
+        try:
+            offered = _parse(parameters, valueless=_BITS[1])
+        except HeaderError:
+            continue  # section 7.1: an offer with such a parameter is declined
+        answer = _answer(offered, wish)
+        if answer is not None:
+            return answer
+    return None
+
+
+def _answer(
+    offered: dict[str, int | None], wish: PerMessageDeflate
+) -> tuple[Extension, Agreement] | None:
+    parameters: list[tuple[str, str | None]] = []
+    takeover = {}
+    for flag in _FLAGS:
+        takeover[flag] = not (flag in offered or getattr(wish, flag))
+        if not takeover[flag]:
+            parameters.append((flag, None))
+    compress_bits = wish.server_max_window_bits
+    if _BITS[0] in offered:
+        compress_bits = min(compress_bits, offered[_BITS[0]] or 15)
+        if compress_bits == 8:
+            return None  # zlib cannot
+        parameters.append((_BITS[0], str(compress_bits)))
+    inflate_bits = 15
+    if _BITS[1] in offered:  # section 7.1.2.2: only then may the answer have it
+        inflate_bits = min(wish.client_max_window_bits, offered[_BITS[1]] or 15)
+        parameters.append((_BITS[1], str(inflate_bits)))
+    agreement = Agreement(compress_bits, takeover[_FLAGS[0]], inflate_bits, takeover[_FLAGS[1]])
+    return (NAME, tuple(parameters)), agreement
+
+
+def check_answer(accepted: Sequence[Extension], wish: PerMessageDeflate) -> Agreement | None:
+    """What a server's answer to `PerMessageDeflate.offers` means for the client; None is no.
+
+    Raises:
+        HeaderError: no legal answer to what was offered (RFC 7692 section 7.1).
+    """
+    if not accepted:
+        return None
+    answer = _parse(accepted[0][1], valueless=None)
+    if wish.server_no_context_takeover and _FLAGS[0] not in answer:
+        raise HeaderError("the server must answer server_no_context_takeover, which was asked for")
+    inflate_bits = answer.get(_BITS[0]) or 15
+    if _BITS[0] in answer and inflate_bits > wish.server_max_window_bits:
+        # Without it, the server has taken the second offer; but who knows it can do as the first.
+        raise HeaderError(f"the server chose a window of {inflate_bits} bits, more than asked for")
+    compress_bits = min(wish.client_max_window_bits, answer.get(_BITS[1]) or 15)
+    if compress_bits == 8:
+        raise HeaderError("the server asks for a window of 8 bits, which zlib cannot compress with")
+    return Agreement(
+        compress_bits,
+        not (_FLAGS[1] in answer or wish.client_no_context_takeover),
+        inflate_bits,
+        _FLAGS[0] not in answer,
+    )
+
+
+def _parse(
+    parameters: Sequence[tuple[str, str | None]], *, valueless: str | None
+) -> dict[str, int | None]:
+    """The parameters by name, their values checked (RFC 7692 section 7.1)."""
+    parsed: dict[str, int | None] = {}
+    for name, value in parameters:
+        if name in parsed:
+            raise HeaderError(f"{NAME}: parameter {show(name)} comes twice")
+        if name in _FLAGS:
+            legal = value is None
+        elif name in _BITS:
+            legal = value in _WINDOW_BITS or (value is None and name == valueless)
+        else:
+            legal = False
+        if not legal:
+            raise HeaderError(f"{NAME}: parameter {show(f'{name}={value}')} is not legal")
+        parsed[name] = _WINDOW_BITS[value] if value is not None else None
+    return parsed
+
+
+class Compressor:
+    """Compresses messages (RFC 7692 section 7.2.1); its context is made when first used."""
+
+    __slots__ = ("_bits", "_context", "_level", "_mem_level", "_takeover")
+
+    def __init__(self, agreement: Agreement, wish: PerMessageDeflate) -> None:
+        self._bits = agreement.compress_bits
+        self._takeover = agreement.compress_takeover
+        self._level = wish.level
+        self._mem_level = wish.mem_level
+        self._context: zlib._Compress | None = None
+
+    def compress(self, message: bytes) -> bytes:
+        """Compress a message at once, and advance."""
+        if not message:
+            return b"\x00"  # section 7.2.3.6
+        context = self._context or self._new()
+        payload = context.compress(message) + context.flush(zlib.Z_SYNC_FLUSH)
+        self._context = context if self._takeover else None
+        return payload[: -len(_TAIL)]
+
+    def steps(self, message: bytes) -> Iterator[bytes | None]:
+        """Compress a large message in steps: None after each, and the payload last.
+
+        The context advances only when the payload is taken: who stops before has changed nothing.
+        """
+        context = self._context.copy() if self._context else self._new()
+        pieces = []
+        view = memoryview(message)
+        for start in range(0, len(message), _COMPRESS_STEP):
+            pieces.append(context.compress(view[start : start + _COMPRESS_STEP]))
+            yield None
+        pieces.append(context.flush(zlib.Z_SYNC_FLUSH))
+        payload = b"".join(pieces)[: -len(_TAIL)] or b"\x00"  # section 7.2.3.6
+        self._context = context if self._takeover else None
+        yield payload
+
+    def _new(self) -> zlib._Compress:
+        return zlib.compressobj(self._level, zlib.DEFLATED, -self._bits, self._mem_level)
+
+
+class Inflater:
+    """Inflates messages piece by piece (RFC 7692 section 7.2.2)."""
+
+    __slots__ = (
+        "_bits", "_context", "_input", "_more", "_piece", "_pos", "_streams", "_tail", "_takeover",
+    )  # fmt: skip
+
+    def __init__(self, agreement: Agreement) -> None:
+        # Older versions of zlib silently compress with 9 bits when they are asked for 8.
+        self._bits = max(9, agreement.inflate_bits)
+        self._takeover = agreement.inflate_takeover
+        self._context: zlib._Decompress | None = None
+        self._input: bytes = b""
+        self._pos = 0  # of `_input` where the next piece begins
+        self._tail = False  # _TAIL comes after it
+        self._piece: bytes = b""  # what zlib has left of the last piece
+        self._more = False
+        self._streams = 0  # that have ended within this message
+
+    @property
+    def pending(self) -> bool:
+        """Whether `read` may return more of what was fed."""
+        return self._more
+
+    def feed(self, data: bytes, *, last: bool) -> None:
+        """Take over a piece of a message; all that was fed before was read."""
+        self._input = data
+        self._pos = 0
+        self._tail = last
+        self._more = True
+
+    def read(self, limit: int) -> bytes:
+        """Inflate up to `limit` bytes, 8 KiB at the most; it may also be none.
+
+        Raises:
+            Violation: this is no DEFLATE (1007), or too many final blocks (1008).
+        """
+        context = self._context or self._new()
+        limit = min(limit, _INFLATE_STEP)
+        try:
+            data = context.decompress(self._piece or self._next_piece(), limit)
+        except zlib.error:
+            raise _corrupt() from None
+        if context.eof:
+            # Section 7.2.3.4: a final block is legal; what follows it begins a new stream.
+            self._piece = context.unused_data
+            self._context = None
+            self._streams += 1
+            if self._streams > _MAX_STREAMS:
+                raise Violation(CloseCode.POLICY_VIOLATION, "too many final blocks")
+            full = False
+        else:
+            self._piece = context.unconsumed_tail
+            self._context = context
+            full = len(data) == limit
+        self._more = full or self._tail or bool(self._piece) or self._pos < len(self._input)
+        return data
+
+    def _next_piece(self) -> bytes:
+        begin, self._pos = self._pos, self._pos + _INFLATE_STEP
+        piece = self._input[begin : self._pos]
+        if self._tail and self._pos >= len(self._input):
+            self._tail = False
+            piece += _TAIL
+        return piece
+
+    def finish(self) -> None:
+        """The message is read to its end.
+
+        Raises:
+            Violation: it ends within a block.
+        """
+        context, self._context = self._context, None
+        self._streams = 0
+        if context is None:
+            return
+        if self._takeover:
+            self._context = context
+            context = context.copy()
+        try:
+            context.decompress(_FINAL_BLOCK)
+        except zlib.error:
+            raise _corrupt() from None
+        if not context.eof:
+            raise _corrupt()
+
+    def _new(self) -> zlib._Decompress:
+        return zlib.decompressobj(-self._bits)
+
+
+def _corrupt() -> Violation:
+    return Violation(CloseCode.INVALID_FRAME_PAYLOAD_DATA, "compressed data is corrupt")
+
+
+class Deflate(NamedTuple):
+    """permessage-deflate on one connection: both directions, and from which size on."""
+
+    compressor: Compressor
+    inflater: Inflater
+    threshold: int
+
+    @classmethod
+    def of(cls, agreement: Agreement, wish: PerMessageDeflate) -> Deflate:
+        """What was agreed on, ready for use."""
+        return cls(Compressor(agreement, wish), Inflater(agreement), wish.threshold)

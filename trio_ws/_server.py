@@ -1,0 +1,356 @@
+"""The server: from listeners to handlers, one task a connection.
+
+Each connection's task lives in the handler nursery: it reads the request, runs the handler, closes
+the connection. Nothing that a peer does gets out of it, only a handler's own exceptions (invariant
+11), and what the connection needs besides, its reader and writer, lives in a nursery of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeAlias, Unpack
+
+import trio
+
+from ._errors import ConnectionClosed, HandshakeError
+from ._options import ConnectionOptions, OriginOptions, OriginSettings
+from ._protocol._frames import encode_close
+from ._protocol._handshake import upgrade_required
+from ._request import Exchange, HTTPRequest, HTTPResponse, WebSocketRequest, read_request
+from ._services import ServiceNursery
+from ._transport import Endpoint, socket_endpoint, stream_endpoint
+
+_log = logging.getLogger("trio_ws.server")
+
+Handler: TypeAlias = Callable[[WebSocketRequest], Awaitable[object]]
+
+HTTPHandler: TypeAlias = Callable[[HTTPRequest], Awaitable[HTTPResponse]]
+HandlerErrorCallback: TypeAlias = Callable[[WebSocketRequest | HTTPRequest, Exception], object]
+
+
+class ServerOptions(ConnectionOptions, OriginOptions, total=False):
+    """The keywords of a server.
+
+    handler_nursery: where the connections' tasks run; None is a nursery of the server's own.
+    http_handler: answers the requests that ask for no WebSocket; None answers them 426.
+    handler_error: called with the request and the exception when a handler has raised one, instead
+        of raising it out of the server.
+    max_connections: connections at a time, those included whose handshake is under way; beyond it
+        clients wait until one ends. None is any number.
+    """
+
+    handler_nursery: trio.Nursery | None
+    http_handler: HTTPHandler | None
+    handler_error: HandlerErrorCallback | None
+    max_connections: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings(OriginSettings):
+    """The options of a server; see `ServerOptions`."""
+
+    handler_nursery: trio.Nursery | None = None
+    http_handler: HTTPHandler | None = None
+    handler_error: HandlerErrorCallback | None = None
+    max_connections: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_connections == 0:
+            raise ValueError("max_connections must be over 0 or None")
+        for name in ("http_handler", "handler_error"):
+            value = getattr(self, name)
+            if value is not None and not callable(value):
+                raise TypeError(f"{name} must be callable, not {value!r}")
+
+
+async def serve_websocket(
+    handler: Handler,
+    host: str | bytes | None,
+    port: int,
+    ssl_context: ssl.SSLContext | None,
+    *,
+    task_status: trio.TaskStatus[WebSocketServer] = trio.TASK_STATUS_IGNORED,
+    **options: Unpack[ServerOptions],
+) -> None:
+    """Serve WebSocket over TCP until cancelled, or until `WebSocketServer.aclose`.
+
+    Args:
+        handler: called with a `WebSocketRequest` for each client, in a task of its own.
+        host: the address to listen on; None is all of them.
+        port: 0 is any free one.
+        ssl_context: for TLS; None is without.
+        task_status: gets the `WebSocketServer` once it listens: ``await nursery.start(...)``.
+        options: `ServerOptions`.
+
+    Raises:
+        ValueError: an option's value, before any I/O.
+        TypeError: an option's type, before any I/O.
+        OSError: listening failed.
+        BaseException: whatever a handler raises, in the groups of its nursery, unless there is a
+            ``handler_error`` for it.
+    """
+    # Wrong arguments are to raise before there are listeners; an iterable can be read only once.
+    _check_handler(handler)
+    options["origins"] = ServerSettings(**options).allowed_origins
+    listeners: Sequence[trio.abc.Listener[Any]]
+    if ssl_context is None:
+        listeners = await trio.open_tcp_listeners(port, host=host)
+    else:
+        listeners = await trio.open_ssl_over_tcp_listeners(
+            port, ssl_context, host=host, https_compatible=True
+        )
+    server = WebSocketServer(handler, listeners, **options)
+    await server.run(task_status=task_status)
+
+
+class WebSocketServer:
+    """Serves WebSocket on listeners.
+
+    Args:
+        handler: called with a `WebSocketRequest` for each client, in a task of its own. When it
+            returns, the connection is closed with 1000; when it raises, with 1011, and the
+            exception leaves the server, unless there is a ``handler_error`` for it. A
+            `ConnectionClosed` because its client has left is the normal end of a handler.
+        listeners: any `trio.abc.Listener`; at least one.
+        options: `ServerOptions`.
+
+    Raises:
+        ValueError: no listeners, or an option's value.
+        TypeError: an option's type.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        listeners: Sequence[trio.abc.Listener[Any]],
+        **options: Unpack[ServerOptions],
+    ) -> None:
+        _check_handler(handler)
+        if not listeners:
+            raise ValueError("listeners must not be empty")
+        self._handler = handler
+        self._listeners = list(listeners)
+        self._settings = ServerSettings(**options)
+        limit = self._settings.max_connections
+        self._capacity = None if limit is None else trio.Semaphore(limit)
+        self._accepting = trio.CancelScope()
+        self._sessions: set[_Session] = set()
+        self._listening = False
+        self._ended = trio.lowlevel.ParkingLot()  # whoever waits for sessions and listeners to end
+
+    @property
+    def listeners(self) -> list[Endpoint | str]:
+        """Where the server listens, an `Endpoint` for each TCP socket, else a description."""
+        return [_listener_endpoint(listener) for listener in self._listeners]
+
+    @property
+    def port(self) -> int:
+        """The port of the only listener.
+
+        Raises:
+            RuntimeError: there are several listeners, or it is not a TCP socket.
+        """
+        if len(self._listeners) > 1:
+            raise RuntimeError("the server has several listeners; see `listeners` for their ports")
+        endpoint = _listener_endpoint(self._listeners[0])
+        if isinstance(endpoint, Endpoint):
+            return endpoint.port
+        raise RuntimeError(f"this listener has no port: {endpoint}")
+
+    async def run(
+        self, *, task_status: trio.TaskStatus[WebSocketServer] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve until cancelled, or until `aclose`.
+
+        Args:
+            task_status: gets this server once it listens.
+
+        Raises:
+            BaseException: whatever a handler raises; see `WebSocketServer`.
+        """
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._accept, self._settings.handler_nursery or nursery)
+            task_status.started(self)
+
+    async def _accept(
+        self, handlers: trio.Nursery, *, task_status: trio.TaskStatus[object]
+    ) -> None:
+        listeners = self._listeners
+        if self._capacity is not None:
+            listeners = [_GatedListener(listener, self._capacity) for listener in listeners]
+        self._listening = True
+        try:
+            with self._accepting:
+                await trio.serve_listeners(
+                    self._serve, listeners, handler_nursery=handlers, task_status=task_status
+                )
+        finally:
+            self._listening = False
+            self._ended.unpark_all()
+
+    async def aclose(self, code: int = 1001, reason: str | None = None) -> None:
+        """Shut down: accept no more, send Close to all clients, let the handlers end.
+
+        After ``disconnect_timeout`` seconds the handlers that are left are cancelled; when this
+        call is cancelled, at once. `run` then returns. A handler that calls it waits for itself, so
+        it is cancelled in the end.
+
+        Args:
+            code: the close code for the clients.
+            reason: up to 123 bytes of UTF-8.
+
+        Raises:
+            ValueError: `code` may not be sent, or `reason` is too long.
+        """
+        encode_close(code, reason)
+        self._accepting.cancel()
+        for session in self._sessions.copy():
+            session.shut_down(code, reason)
+        try:
+            with trio.move_on_after(self._settings.disconnect_timeout):
+                await self._all_ended()
+        finally:
+            for session in self._sessions:
+                session.scope.cancel()
+        await self._all_ended()
+
+    async def _all_ended(self) -> None:
+        await trio.lowlevel.checkpoint()
+        while self._listening or self._sessions:
+            await self._ended.park()
+
+    # One connection
+
+    async def _serve(self, stream: trio.abc.Stream) -> None:
+        session = _Session()
+        self._sessions.add(session)
+        if self._accepting.cancel_called:  # accepted at the moment of `aclose`
+            session.scope.cancel()
+        try:
+            with session.scope:
+                await self._serve_stream(session, stream)
+        finally:
+            try:
+                await trio.aclose_forcefully(stream)  # cancelled, it closes and raises
+            finally:
+                self._sessions.remove(session)
+                self._ended.unpark_all()
+                if self._capacity is not None:
+                    self._capacity.release()
+
+    async def _serve_stream(self, session: _Session, stream: trio.abc.Stream) -> None:
+        try:
+            exchange = await read_request(stream, self._settings)
+        except HandshakeError as exc:
+            _log.info("no connection with %s: %s", stream_endpoint(stream, local=False), exc)
+            return
+        session.exchange = exchange
+        if exchange.request.websocket is None:
+            await self._run_http_handler(exchange)
+            return
+        async with ServiceNursery() as nursery:
+            session.request = WebSocketRequest(nursery, exchange, self._settings)
+            await self._run_handler(session.request)
+
+    async def _run_handler(self, request: WebSocketRequest) -> None:
+        try:
+            await self._handler(request)
+        except BaseException as exc:  # noqa: BLE001 - whatever it was, `_handle_error` raises it on
+            if not (request.has_ended and _is_about_closing(exc)):
+                await request.leave(exc)
+                self._handle_error(request, exc)
+                return
+        await request.leave(None)
+
+    async def _run_http_handler(self, exchange: Exchange) -> None:
+        handler, method = self._settings.http_handler, exchange.request.method
+        if handler is None:
+            await exchange.reply(upgrade_required(method).response)
+            return
+        request = exchange.http_request()
+        try:
+            response = await handler(request)
+            if not isinstance(response, HTTPResponse):
+                raise TypeError(f"http_handler must return an HTTPResponse, not {response!r}")
+            answer = response.encode(method)
+        except BaseException as exc:  # noqa: BLE001 - as above
+            await exchange.fail(exc)
+            self._handle_error(request, exc)
+        else:
+            await exchange.reply(answer)
+
+    def _handle_error(self, request: WebSocketRequest | HTTPRequest, exc: BaseException) -> None:
+        """A handler has raised: tell the callback, or raise it on (DESIGN section 5)."""
+        if self._settings.handler_error is None or not isinstance(exc, Exception):
+            raise exc
+        self._settings.handler_error(request, exc)
+
+
+class _Session:
+    """What the server knows of one connection, to shut it down."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.exchange: Exchange | None = None
+        self.request: WebSocketRequest | None = None
+
+    def shut_down(self, code: int, reason: str | None) -> None:
+        """End as politely as can be, without waiting."""
+        if self.exchange is None:
+            self.scope.cancel()  # there is no request yet that could be answered
+        elif self.request is not None:
+            self.request.begin_close(code, reason)
+
+
+class _GatedListener(trio.abc.Listener[trio.abc.Stream]):
+    """Keeps the first client beyond the capacity waiting; the rest waits in the kernel's queue.
+
+    Capacity is taken after accepting, or a listener that nobody connects to would keep others from
+    using it.
+    """
+
+    def __init__(self, listener: trio.abc.Listener[Any], capacity: trio.Semaphore) -> None:
+        self._listener = listener
+        self._capacity = capacity
+
+    async def accept(self) -> trio.abc.Stream:
+        stream: trio.abc.Stream = await self._listener.accept()
+        try:
+            await self._capacity.acquire()
+        except BaseException:
+            with trio.CancelScope(shield=True):  # cancelled, it would raise, too
+                await trio.aclose_forcefully(stream)
+            raise
+        return stream
+
+    async def aclose(self) -> None:
+        await self._listener.aclose()
+
+
+def _check_handler(handler: object) -> None:
+    if not callable(handler):
+        raise TypeError(f"handler must be callable, not {handler!r}")
+
+
+def _is_about_closing(exc: BaseException) -> bool:
+    """Whether an exception is nothing but `ConnectionClosed`, in groups or not."""
+    if isinstance(exc, BaseExceptionGroup):
+        return all(_is_about_closing(inner) for inner in exc.exceptions)
+    return isinstance(exc, ConnectionClosed)
+
+
+def _listener_endpoint(listener: trio.abc.Listener[Any]) -> Endpoint | str:
+    inner: object = listener
+    is_ssl = isinstance(inner, trio.SSLListener)
+    while isinstance(inner, trio.SSLListener):
+        inner = inner.transport_listener
+    if isinstance(inner, trio.SocketListener):
+        with suppress(OSError):  # it is closed
+            endpoint = socket_endpoint(inner.socket.getsockname(), is_ssl=is_ssl)
+            return endpoint or repr(listener)
+    return repr(listener)

@@ -1,0 +1,175 @@
+"""How bytes reach the kernel.
+
+`StreamTransport` takes any `trio.abc.Stream`. `SocketTransport` is the fast path for plain TCP and
+unix sockets where the platform has POSIX reads and writes: it waits through Trio, then reads and
+writes the descriptor itself, which spares a trip through the scheduler each time, and can write
+without waiting. Nothing above knows which one it has.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+# Bytes of one read. More lose to the processor's cache, fewer cost system calls.
+_READ_SIZE: Final = 64 * 1024
+# Bytes of one write to a stream: a TLS record. Progress is seen between writes, so a peer that
+# takes a record within the write timeout is alive.
+_STREAM_WRITE_SIZE: Final = 16 * 1024
+# Bytes of one write to a socket: as many as the kernel may take.
+_SOCKET_WRITE_SIZE: Final = 1024 * 1024
+# Reads that empty a socket before it is closed by force: a close with unread data makes the kernel
+# send a reset, which may overtake our Close frame.
+_DRAIN_READS: Final = 16
+
+
+class StreamTransport:
+    """Bytes over any stream; a send is all or nothing, and nothing is sent without waiting."""
+
+    write_size = _STREAM_WRITE_SIZE
+    # Seconds for a Close frame once the connection's tasks are cancelled (invariant 10).
+    grace: float = 0.5
+
+    def __init__(self, stream: trio.abc.Stream, read_size: int | None) -> None:
+        self.stream = stream
+        self.read_size = read_size or _READ_SIZE
+
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        """Send what can be sent without waiting; return the number of bytes."""
+        return 0
+
+    async def send(self, data: bytes | memoryview) -> int:
+        """Wait until bytes can be sent, send some; return their number."""
+        await self.stream.send_all(data)
+        return len(data)
+
+    async def receive(self) -> bytes:
+        """Wait for bytes; b"" is the end."""
+        return bytes(await self.stream.receive_some(self.read_size))
+
+    async def send_eof(self) -> None:
+        """Say that nothing more is sent, where the stream can."""
+        if isinstance(self.stream, trio.abc.HalfCloseableStream):
+            with suppress(Exception):  # a peer that has gone needs no word
+                await self.stream.send_eof()
+
+    async def aclose(self, *, force: bool) -> None:
+        """Close the stream; by force means without a word to the peer."""
+        with suppress(Exception), trio.move_on_after(0 if force else self.grace):
+            await self.stream.aclose()
+
+
+class SocketTransport(StreamTransport):
+    """Bytes over a plain socket."""
+
+    write_size = _SOCKET_WRITE_SIZE
+    grace: float = 0
+
+    stream: trio.SocketStream
+
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        try:
+            return os.write(self.stream.socket.fileno(), data)
+        except BlockingIOError:
+            return 0
+
+    async def send(self, data: bytes | memoryview) -> int:
+        await trio.lowlevel.wait_writable(self.stream.socket)
+        return self.send_nowait(data)
+
+    async def receive(self) -> bytes:
+        while True:
+            await trio.lowlevel.wait_readable(self.stream.socket)
+            try:
+                return os.read(self.stream.socket.fileno(), self.read_size)
+            except BlockingIOError:  # pragma: no cover - a spurious wake-up, which epoll may give
+                continue
+
+    async def aclose(self, *, force: bool) -> None:
+        self._drain()
+        await super().aclose(force=force)
+
+    def _drain(self) -> None:
+        try:
+            for _ in range(_DRAIN_READS):
+                if not os.read(self.stream.socket.fileno(), self.read_size):
+                    break
+        except OSError:
+            pass  # nothing left, or nobody there: either way it can be closed
+
+
+def transport_over(stream: trio.abc.Stream, read_size: int | None) -> StreamTransport:
+    """The fastest transport that `stream` allows."""
+    if sys.platform != "win32" and type(stream) is trio.SocketStream:
+        return SocketTransport(stream, read_size)
+    return StreamTransport(stream, read_size)
+
+
+async def close_after_reply(stream: trio.abc.Stream) -> None:
+    """Close a stream whose last bytes the peer should get, though it may still be sending.
+
+    A close with unread data makes the kernel send a reset, and the peer may lose what was sent
+    before; so this side ends first and reads on for a moment (RFC 9112 section 9.6).
+    """
+    with trio.move_on_after(1):
+        try:
+            if isinstance(stream, trio.abc.HalfCloseableStream):
+                await stream.send_eof()
+                for _ in range(_DRAIN_READS):
+                    if not await stream.receive_some(_READ_SIZE):
+                        break
+            await stream.aclose()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+    await trio.aclose_forcefully(stream)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One end of a TCP connection.
+
+    Args:
+        address: the IP address.
+        port: the port.
+        is_ssl: whether TLS is spoken there.
+    """
+
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address
+    port: int
+    is_ssl: bool
+
+    @property
+    def url(self) -> str:
+        """The address as a URL, without the port if it is the scheme's own."""
+        scheme, default = ("wss", 443) if self.is_ssl else ("ws", 80)
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{scheme}://{host}" + ("" if self.port == default else f":{self.port}")
+
+
+def stream_endpoint(stream: trio.abc.Stream, *, local: bool) -> Endpoint | str:
+    """The end of a stream: an `Endpoint` if it is TCP, with or without TLS; else the repr."""
+    inner: object = stream
+    is_ssl = isinstance(inner, trio.SSLStream)
+    while isinstance(inner, trio.SSLStream):
+        inner = inner.transport_stream
+    if not isinstance(inner, trio.SocketStream):
+        return repr(stream)
+    try:
+        name = inner.socket.getsockname() if local else inner.socket.getpeername()
+    except OSError:  # closed, or the peer has gone
+        return repr(stream)
+    return socket_endpoint(name, is_ssl=is_ssl) or repr(stream)
+
+
+def socket_endpoint(name: object, *, is_ssl: bool) -> Endpoint | None:
+    """The endpoint of a socket's name, or None if it is no IP address and port."""
+    if not isinstance(name, tuple):
+        return None
+    # The scope of a link-local address ("fe80::1%eth0") is kept: ipaddress knows it.
+    return Endpoint(ipaddress.ip_address(name[0]), name[1], is_ssl)

@@ -1,0 +1,78 @@
+"""Turns: who may queue a message, first come, first served."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from ._protocol._machine import Protocol
+
+
+class _Turn:
+    """A send that waits: what queues its frame, and the task to wake then."""
+
+    __slots__ = ("queue", "queued", "task")
+
+    def __init__(self, queue: Callable[[], None]) -> None:
+        self.queue = queue
+        self.queued = False
+        self.task = trio.lowlevel.current_task()
+
+
+class Turns:
+    """The sends that wait until the output has room, in their order."""
+
+    __slots__ = ("_protocol", "_reserved", "_waiting")
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+        self._waiting: deque[_Turn] = deque()
+        self._reserved = False
+
+    @property
+    def taken(self) -> bool:
+        """Whether a send has to wait."""
+        return bool(self._waiting) or self._reserved or not self._protocol.has_room
+
+    async def wait(self, queue: Callable[[], None]) -> bool:
+        """Wait for a turn; return whether `queue` was called.
+
+        Whoever makes room calls `queue` at once, and a task that was woken can no longer be
+        cancelled: so cancelled means that nothing was queued, and a return that it was, in order
+        (invariant 2). False means that the connection has ended.
+        """
+        turn = _Turn(queue)
+        self._waiting.append(turn)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._waiting.remove(turn)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        return turn.queued
+
+    def reserve(self) -> None:
+        """Take the turn for longer than one call; nobody else gets one until `release`."""
+        self._reserved = True
+
+    def release(self) -> None:
+        """Let the others have their turns again."""
+        self._reserved = False
+        self.admit()
+
+    def admit(self) -> None:
+        """There may be room: let those queue who have waited for it."""
+        protocol = self._protocol
+        while self._waiting and not self._reserved and protocol.has_room and protocol.is_open:
+            turn = self._waiting.popleft()
+            turn.queue()
+            turn.queued = True
+            trio.lowlevel.reschedule(turn.task)
+
+    def refuse(self) -> None:
+        """The connection has ended: nobody gets a turn any more."""
+        for turn in self._waiting:
+            trio.lowlevel.reschedule(turn.task)
+        self._waiting.clear()
