@@ -15,7 +15,8 @@ PACKAGE = ROOT / "trio_ws"
 PROTOCOL = "_protocol"
 LAYERS: list[tuple[str, set[str]]] = [
     ("protocol", {PROTOCOL}),
-    ("leaves", {"_errors", "_options", "_transport", "_version"}),
+    ("checks", {"_arguments"}),
+    ("leaves", {"_errors", "_facts", "_options", "_transport", "_version"}),
     (
         "connection",
         {"_connection", "_inbox", "_reader", "_services", "_timing", "_turns", "_writer"},

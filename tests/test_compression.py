@@ -31,7 +31,7 @@ from tests.support.servers import (
     status,
 )
 from trio_ws import PerMessageDeflate, WebSocketConnection
-from trio_ws._connection import Opening
+from trio_ws._facts import Opening
 from trio_ws._options import Settings
 from trio_ws._protocol._deflate import Agreement, Deflate
 
@@ -550,7 +550,8 @@ async def test_compressing_yields() -> None:
         async with another_task() as turns:
             before = turns()
             await connection.send(LARGE * 4)
-            assert turns() - before >= len(LARGE) * 4 // (128 * 1024)
+            # The other task may have had its last turn just before.
+            assert turns() - before >= len(LARGE) * 4 // (128 * 1024) - 1
             before = turns()
             await connection.send(LARGE[: 128 * 1024])
             assert turns() - before <= 1

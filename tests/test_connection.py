@@ -29,7 +29,7 @@ from trio_ws import (
     Endpoint,
     WebSocketConnection,
 )
-from trio_ws._connection import Opening
+from trio_ws._facts import Opening
 from trio_ws._options import Settings
 
 Clock = trio.testing.MockClock

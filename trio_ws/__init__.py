@@ -7,7 +7,7 @@ from ._client import (
     open_websocket_url,
     wrap_client_stream,
 )
-from ._connection import ConnectionStatistics, WebSocketConnection
+from ._connection import WebSocketConnection
 from ._errors import (
     CloseReason,
     ConnectionClosed,
@@ -16,6 +16,7 @@ from ._errors import (
     DisconnectionTimeout,
     HandshakeError,
 )
+from ._facts import ConnectionStatistics
 from ._options import (
     ClientOptions,
     ConnectionOptions,

@@ -14,13 +14,15 @@ from typing import TypeVar, Unpack
 
 import trio
 
-from ._connection import Opening, WebSocketConnection
+from ._arguments import check_type
+from ._connection import WebSocketConnection
 from ._errors import (
     ConnectionRejected,
     ConnectionTimeout,
     DisconnectionTimeout,
     HandshakeError,
 )
+from ._facts import Opening
 from ._options import ClientOptions, ClientSettings
 from ._protocol._deflate import Agreement, Deflate, check_answer
 from ._protocol._handshake import ClientHandshake, HandshakeFailure, Response, parse_url
@@ -97,8 +99,10 @@ async def connect_websocket(
 ) -> WebSocketConnection:
     """Open a connection whose tasks run in `nursery`; the caller closes it.
 
-    Args and Raises: as `open_websocket`, all at the call.
+    Args and Raises: as `open_websocket`, all at the call; and `RuntimeError` if `nursery` was
+    closed meanwhile.
     """
+    check_type("nursery", nursery, trio.Nursery)
     attempt = _Attempt(host, port, resource, _ssl_context(use_ssl), ClientSettings(**options))
     return await attempt.run_in(nursery)
 
@@ -113,6 +117,7 @@ async def connect_websocket_url(
 
     Args and Raises: as `open_websocket_url`, all at the call.
     """
+    check_type("nursery", nursery, trio.Nursery)
     attempt = _url_attempt(url, ssl_context, ClientSettings(**options))
     return await attempt.run_in(nursery)
 
@@ -136,7 +141,10 @@ async def wrap_client_stream(
     Raises:
         HandshakeError: as `open_websocket`; the stream is closed then.
         ValueError: an argument that cannot be sent; the stream is left alone.
+        RuntimeError: `nursery` was closed meanwhile; so is the stream.
     """
+    check_type("nursery", nursery, trio.Nursery)
+    check_type("stream", stream, trio.abc.Stream)
     attempt = _Attempt(
         host,
         None,
@@ -161,10 +169,10 @@ class _Attempt:
         *,
         stream: trio.abc.Stream | None = None,
     ) -> None:
-        _check_type("host", host, str)
-        _check_type("resource", resource, str)
+        check_type("host", host, str)
+        check_type("resource", resource, str)
         if stream is None:
-            _check_type("port", port, int)
+            check_type("port", port, int)
             if host.startswith("[") or host.count(":") == 1:
                 raise ValueError("host: leave out the port, and the brackets of an IPv6 address")
         self._address = (host, port)
@@ -280,11 +288,6 @@ async def _reporting(what: str, step: Callable[..., Awaitable[_T]], *args: objec
         raise HandshakeError(f"{what} failed: {cause or exc}") from cause or exc
 
 
-def _check_type(name: str, value: object, kind: type) -> None:
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise TypeError(f"{name} must be {kind.__name__}, not {type(value).__name__}")
-
-
 def _ssl_context(use_ssl: object) -> ssl.SSLContext | None:
     if isinstance(use_ssl, ssl.SSLContext):
         return use_ssl
@@ -295,7 +298,7 @@ def _ssl_context(use_ssl: object) -> ssl.SSLContext | None:
 
 def _check_tls(context: ssl.SSLContext, server_hostname: str) -> None:
     """Try what the TLS handshake will begin with, to find wrong arguments before any I/O."""
-    _check_type("server_hostname", server_hostname, str)
+    check_type("server_hostname", server_hostname, str)
     try:
         context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=server_hostname)
     except (ValueError, ssl.SSLError) as exc:
@@ -305,6 +308,7 @@ def _check_tls(context: ssl.SSLContext, server_hostname: str) -> None:
 def _url_attempt(
     url: object, ssl_context: ssl.SSLContext | None, settings: ClientSettings
 ) -> _Attempt:
+    check_type("ssl_context", ssl_context, ssl.SSLContext, None)
     host, port, resource, secure = parse_url(url)
     if ssl_context is not None and not secure:
         raise ValueError("ssl_context: a ws: URL means no TLS; use wss:")

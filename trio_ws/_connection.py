@@ -32,12 +32,12 @@ import types
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import trio
 
+from ._arguments import check_close, check_type
 from ._errors import (
     ClosedByPeer,
     ClosedByPeerOnSend,
@@ -47,6 +47,7 @@ from ._errors import (
     ConnectionLost,
     DisconnectionTimeout,
 )
+from ._facts import ConnectionStatistics, Opening
 from ._inbox import Inbox
 from ._options import Settings
 from ._protocol._deflate import Deflate
@@ -56,65 +57,11 @@ from ._protocol._machine import Protocol
 from ._reader import Reader
 from ._timing import MessageTimer, Pings
 from ._transport import Endpoint, stream_endpoint, transport_over
+from ._turns import Batch
 from ._writer import Writer
 
-# Calls in a row that may succeed without yielding to the scheduler: a batch costs no task switch,
-# and yet no task keeps the others from running.
-_BATCH: Final = 32
 # Bytes of a message above which it is compressed in steps.
 _LARGE: Final = 128 * 1024
-
-
-@dataclass(frozen=True)
-class Opening:
-    """What the opening handshake has settled."""
-
-    path: str
-    subprotocol: str | None
-    headers: tuple[tuple[bytes, bytes], ...]
-    extensions: tuple[Extension, ...] = ()
-
-
-@dataclass(frozen=True)
-class ConnectionStatistics:
-    """A snapshot of what a connection has done, from `WebSocketConnection.statistics`.
-
-    Args:
-        bytes_sent: bytes that the kernel or the stream has taken.
-        bytes_received: bytes that were read.
-        messages_sent: messages that ``send`` has taken over.
-        messages_received: whole messages that were parsed.
-        messages_queued: messages that wait for ``receive``.
-        bytes_queued: their bytes.
-        bytes_buffered: bytes that were taken over, and that the kernel has not taken yet.
-        latency: seconds between the last answered ping and its pong, or None.
-    """
-
-    bytes_sent: int
-    bytes_received: int
-    messages_sent: int
-    messages_received: int
-    messages_queued: int
-    bytes_queued: int
-    bytes_buffered: int
-    latency: float | None
-
-
-class _Batch:
-    """Counts calls that did not wait, so that the scheduler gets its turn."""
-
-    __slots__ = ("_calls",)
-
-    def __init__(self) -> None:
-        self._calls = 0
-
-    def waited(self) -> None:
-        self._calls = 0
-
-    def due(self) -> bool:
-        """Whether this call has to yield."""
-        self._calls = (self._calls + 1) % _BATCH
-        return not self._calls
 
 
 class WebSocketConnection(trio.abc.Channel[str | bytes]):
@@ -138,19 +85,12 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
         first_in: bytes = b"",
         deflate: Deflate | None = None,
     ) -> None:
-        limits = settings.limits
         self._opening = opening
         self._transport = transport_over(stream, settings.receive_buffer_size)
-        self._protocol = Protocol(
-            client=client,
-            max_message_size=settings.max_message_size,
-            max_empty_fragments=limits.max_empty_fragments,
-            send_buffer_size=limits.send_buffer_size,
-            deflate=deflate,
-        )
+        self._protocol = _new_protocol(settings, client=client, deflate=deflate)
         self._inbox = Inbox(settings.message_queue_size, settings.message_queue_bytes)
         self._pings = Pings(settings.ping_interval, settings.ping_timeout)
-        timer = MessageTimer(limits.message_timeout)
+        timer = MessageTimer(settings.limits.message_timeout)
         self._writer = Writer(
             self._transport, self._protocol, self._pings, timer, settings, self._on_end
         )
@@ -163,8 +103,8 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             self._writer,
         )
         self._closed = trio.Event()
-        self._sends = _Batch()
-        self._receives = _Batch()
+        self._sends = Batch()
+        self._receives = Batch()
         if first_out:
             self._protocol.output.append(first_out)
         if first_in:
@@ -484,7 +424,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
 
     def begin_close(self, code: int, reason: str | None = None) -> None:
         """Do what `aclose` does, without waiting."""
-        _check_close(code, reason)
+        check_close(code, reason)
         self._protocol.send_close(code, reason)
         self._inbox.close()
         self._writer.closing()
@@ -584,18 +524,20 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
         return error
 
 
+def _new_protocol(settings: Settings, *, client: bool, deflate: Deflate | None) -> Protocol:
+    return Protocol(
+        client=client,
+        max_message_size=settings.max_message_size,
+        max_empty_fragments=settings.limits.max_empty_fragments,
+        send_buffer_size=settings.limits.send_buffer_size,
+        deflate=deflate,
+    )
+
+
 def _control_payload(payload: bytes | None) -> bytes:
     if payload is None:
         return b""
-    if not isinstance(payload, bytes):
-        raise TypeError(f"payload must be bytes, not {type(payload).__name__}")
+    check_type("payload", payload, bytes)
     if len(payload) > MAX_CONTROL_PAYLOAD:
         raise ValueError(f"payload: {len(payload)} bytes do not fit a control frame, 125 do")
     return payload
-
-
-def _check_close(code: int, reason: str | None) -> None:
-    if isinstance(code, bool) or not isinstance(code, int):
-        raise TypeError(f"code must be an int, not {type(code).__name__}")
-    if reason is not None and not isinstance(reason, str):
-        raise TypeError(f"reason must be a str, not {type(reason).__name__}")

@@ -42,7 +42,7 @@ _CODE_RANGES = (
 
 
 class HandshakeError(Exception):
-    """The opening handshake did not lead to a connection; ``__cause__`` says why."""
+    """The opening handshake did not lead to a connection; the message and ``__cause__`` say why."""
 
 
 class ConnectionTimeout(HandshakeError):
@@ -89,8 +89,8 @@ class ConnectionClosed(Exception):
 
     It is never raised as such, always as a class that is one of Trio's exceptions too:
     `trio.ClosedResourceError` if this side closed it, `trio.EndOfChannel` (out of a send:
-    `trio.BrokenResourceError`) if the peer did, `trio.BrokenResourceError` if it was lost or
-    failed; then ``__cause__`` says why.
+    `trio.BrokenResourceError`) if the peer did, `trio.BrokenResourceError` if it was lost, when
+    ``__cause__`` says why, or failed because the peer broke the protocol, as `reason` says.
 
     Args:
         reason: how it closed.

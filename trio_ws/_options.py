@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal, TypeAlias, TypedDict
 
+from ._arguments import check_type
 from ._protocol._deflate import PerMessageDeflate
 from ._protocol._handshake import HeadLimits
 from ._protocol._negotiation import AnyOrigin, check_origins
@@ -114,7 +115,7 @@ def _check_numbers(value: Any) -> None:
 
 
 class TimingOptions(TypedDict, total=False):
-    """The keywords of every connection that are about time, and its `Limits`.
+    """The keywords of every connection: times, compression and `Limits`.
 
     connect_timeout: seconds for the whole opening handshake, 60 by default.
     disconnect_timeout: seconds for the closing handshake, 60 by default.
@@ -196,6 +197,7 @@ class OriginSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_type("require_origin", self.require_origin, bool)
         self.allowed_origins  # noqa: B018 - checked, and normalised once for all connections
 
     @cached_property

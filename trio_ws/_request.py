@@ -8,8 +8,10 @@ from typing import Unpack
 
 import trio
 
-from ._connection import Opening, WebSocketConnection
+from ._arguments import check_type
+from ._connection import WebSocketConnection
 from ._errors import ConnectionTimeout, HandshakeError
+from ._facts import Opening
 from ._options import ExtraHeaders, OriginOptions, OriginSettings
 from ._protocol._deflate import Deflate, accept_offer
 from ._protocol._frames import CloseCode
@@ -65,6 +67,7 @@ class HTTPResponse:
         """The response as bytes; without its body if it answers a HEAD."""
         if not isinstance(self.body, bytes):
             raise TypeError(f"body must be bytes, not {type(self.body).__name__}")
+        check_type("status_code", self.status_code, int)
         headers = encode_headers(self.headers, RESPONSE_OWNED)
         return ServerHandshake.reject(self.status_code, headers, self.body, method=method)
 
@@ -321,6 +324,8 @@ async def wrap_server_stream(
         HandshakeError: no valid request came; it was answered, and the stream is closed.
         ConnectionTimeout: none came within ``connect_timeout``; the stream is closed.
     """
+    check_type("nursery", nursery, trio.Nursery)
+    check_type("stream", stream, trio.abc.Stream)
     settings = OriginSettings(
         message_queue_size=message_queue_size,
         max_message_size=max_message_size,

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias, Unpack
 
 import trio
 
+from ._arguments import check_close, check_type
 from ._errors import ConnectionClosed, HandshakeError
 from ._options import ConnectionOptions, OriginOptions, OriginSettings
 from ._protocol._frames import encode_close
@@ -60,6 +61,7 @@ class ServerSettings(OriginSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_type("handler_nursery", self.handler_nursery, trio.Nursery, None)
         if self.max_connections == 0:
             raise ValueError("max_connections must be over 0 or None")
         for name in ("http_handler", "handler_error"):
@@ -96,6 +98,11 @@ async def serve_websocket(
     """
     # Wrong arguments are to raise before there are listeners; an iterable can be read only once.
     _check_handler(handler)
+    check_type("host", host, str, bytes, None)
+    check_type("port", port, int)
+    check_type("ssl_context", ssl_context, ssl.SSLContext, None)
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port must be 0 to 65535, and is {port}")
     options["origins"] = ServerSettings(**options).allowed_origins
     listeners: Sequence[trio.abc.Listener[Any]]
     if ssl_context is None:
@@ -131,11 +138,13 @@ class WebSocketServer:
         **options: Unpack[ServerOptions],
     ) -> None:
         _check_handler(handler)
-        if not listeners:
-            raise ValueError("listeners must not be empty")
         self._handler = handler
         self._listeners = list(listeners)
+        if not self._listeners:
+            raise ValueError("listeners must not be empty")
         self._settings = ServerSettings(**options)
+        for listener in self._listeners:
+            check_type("each of listeners", listener, trio.abc.Listener)
         limit = self._settings.max_connections
         self._capacity = None if limit is None else trio.Semaphore(limit)
         self._accepting = trio.CancelScope()
@@ -206,7 +215,9 @@ class WebSocketServer:
 
         Raises:
             ValueError: `code` may not be sent, or `reason` is too long.
+            TypeError: `code` is not an `int`, or `reason` not a `str`.
         """
+        check_close(code, reason)
         encode_close(code, reason)
         self._accepting.cancel()
         for session in self._sessions.copy():

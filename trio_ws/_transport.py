@@ -135,7 +135,7 @@ class Endpoint:
     """One end of a TCP connection.
 
     Args:
-        address: the IP address.
+        address: the IP address; a `str` is parsed.
         port: the port.
         is_ssl: whether TLS is spoken there.
     """
@@ -143,6 +143,10 @@ class Endpoint:
     address: ipaddress.IPv4Address | ipaddress.IPv6Address
     port: int
     is_ssl: bool
+
+    def __post_init__(self) -> None:
+        # Programs make endpoints too, out of what they have.
+        object.__setattr__(self, "address", ipaddress.ip_address(self.address))
 
     @property
     def url(self) -> str:

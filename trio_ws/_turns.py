@@ -1,13 +1,18 @@
-"""Turns: who may queue a message, first come, first served."""
+"""Turns: who may queue a message, first come, first served, and when to let others run."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
 from ._protocol._machine import Protocol
+
+# Calls in a row that may succeed without yielding to the scheduler: a batch costs no task switch,
+# and yet no task keeps the others from running.
+_BATCH: Final = 32
 
 
 class _Turn:
@@ -76,3 +81,21 @@ class Turns:
         for turn in self._waiting:
             trio.lowlevel.reschedule(turn.task)
         self._waiting.clear()
+
+
+class Batch:
+    """Counts calls that did not wait, so that the scheduler gets its turn."""
+
+    __slots__ = ("_calls",)
+
+    def __init__(self) -> None:
+        self._calls = 0
+
+    def waited(self) -> None:
+        """A call had to wait: it has yielded."""
+        self._calls = 0
+
+    def due(self) -> bool:
+        """Whether this call has to yield."""
+        self._calls = (self._calls + 1) % _BATCH
+        return not self._calls

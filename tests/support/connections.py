@@ -13,7 +13,7 @@ import trio.testing
 
 from tests.protocol import wire
 from trio_ws import Limits, WebSocketConnection
-from trio_ws._connection import Opening
+from trio_ws._facts import Opening
 from trio_ws._options import Settings
 
 StreamPair = Callable[[], tuple[trio.abc.Stream, trio.abc.Stream]]
