@@ -1,5 +1,7 @@
 """Compressed messages on both sides."""
 
+from functools import partial
+
 import trio
 
 import trio_ws
@@ -17,11 +19,8 @@ async def main() -> None:
     """Exchange a long message and a secret one."""
     async with trio.open_nursery() as nursery:
         smaller = trio_ws.PerMessageDeflate(server_max_window_bits=10, threshold=200)
-        server = await nursery.start(
-            lambda task_status: trio_ws.serve_websocket(
-                shout, "127.0.0.1", 0, None, compression=smaller, task_status=task_status
-            )
-        )
+        serve = partial(trio_ws.serve_websocket, shout, "127.0.0.1", 0, None, compression=smaller)
+        server: trio_ws.WebSocketServer = await nursery.start(serve)
         url = f"ws://127.0.0.1:{server.port}/"
         async with trio_ws.open_websocket_url(url, compression="deflate") as websocket:
             await websocket.send("again and " * 1000 + "again")

@@ -245,6 +245,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
         self._check_sendable()
         if self._writer.turns.taken:
             if not await self._writer.turns.wait(queue):
+                await trio.lowlevel.checkpoint_if_cancelled()
                 raise self._error(sending=True)
             self._sends.waited()
             return
@@ -281,6 +282,8 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             self._check_receivable()
             await self._inbox.wait()
             self._receives.waited()
+            if not self._inbox:
+                await trio.lowlevel.checkpoint_if_cancelled()
         return self._take()
 
     async def get_message(self) -> str | bytes:
@@ -373,6 +376,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
         finally:
             self._pings.forget(payload, ping)
         if not ping.answered:
+            await trio.lowlevel.checkpoint_if_cancelled()
             raise self._error(sending=False)
 
     def _queue_ping(self, payload: bytes) -> None:
@@ -427,6 +431,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
         check_close(code, reason)
         self._protocol.send_close(code, reason)
         self._inbox.close()
+        self._protocol.discard()
         self._writer.closing()
         self._reader.refill()
         self._writer.flush()

@@ -27,8 +27,9 @@ class Inbox:
     )
 
     def __init__(self, max_messages: float, max_bytes: int) -> None:
-        self._max_messages = max(1, max_messages)
         self._max_bytes = max(1, max_bytes)
+        # An empty message takes memory, too: also with math.inf there is an end.
+        self._max_messages = max(1, min(max_messages, max(1024, max_bytes // 64)))
         self._messages: deque[tuple[str | bytes, int]] = deque()
         self._receivers = trio.lowlevel.ParkingLot()
         self._idle = trio.lowlevel.ParkingLot()
@@ -46,8 +47,6 @@ class Inbox:
 
     def put(self, message: str | bytes, size: int) -> None:
         """Add a message of `size` bytes, and wake a task that waits for it."""
-        if self.closed:
-            return
         self._messages.append((message, size))
         self.answered = False
         self.size += size
@@ -61,7 +60,7 @@ class Inbox:
         return message
 
     def close(self) -> None:
-        """Drop all messages, those to come as well: the application wants no more."""
+        """Drop all messages: the application wants no more, and `put` is not called again."""
         self.closed = True
         self._messages.clear()
         self.size = 0

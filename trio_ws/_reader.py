@@ -80,6 +80,8 @@ class Reader:
         """
         if self._parked or self._done.is_set():
             self.pump()
+            while self._done.is_set() and self._protocol.busy and not self._inbox.full:
+                self.pump()
             if not self._inbox.full:
                 self._parked.unpark_all()
 
@@ -96,6 +98,7 @@ class Reader:
                 await trio.sleep_forever()
         except trio.Cancelled:
             self._inbox.close()
+            self._protocol.discard()
             self._writer.goodbye()
         self._done.set()
 
@@ -134,8 +137,9 @@ class Reader:
                 await self._parked.park()
                 self._writer.pause(paused=False)
             elif protocol.holding:
-                with trio.move_on_after(_PATIENCE):
-                    await inbox.wait_answered()
+                if not inbox.answered:
+                    with trio.move_on_after(_PATIENCE):
+                        await inbox.wait_answered()
                 self.pump(hold=False)
             elif protocol.busy:
                 await trio.lowlevel.checkpoint()

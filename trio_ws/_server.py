@@ -296,7 +296,10 @@ class WebSocketServer:
             await exchange.reply(answer)
 
     def _handle_error(self, request: WebSocketRequest | HTTPRequest, exc: BaseException) -> None:
-        """A handler has raised: tell the callback, or raise it on (DESIGN section 5)."""
+        """A handler has raised: tell the callback, or raise it on."""
+        # Beside a handler's own error a cancellation of ours has done its work.
+        if isinstance(exc, BaseExceptionGroup) and not isinstance(exc, Exception):
+            exc = exc.split(trio.Cancelled)[1] or exc
         if self._settings.handler_error is None or not isinstance(exc, Exception):
             raise exc
         self._settings.handler_error(request, exc)
@@ -351,7 +354,10 @@ def _check_handler(handler: object) -> None:
 def _is_about_closing(exc: BaseException) -> bool:
     """Whether an exception is nothing but `ConnectionClosed`, in groups or not."""
     if isinstance(exc, BaseExceptionGroup):
-        return all(_is_about_closing(inner) for inner in exc.exceptions)
+        return all(
+            isinstance(inner, trio.Cancelled) or _is_about_closing(inner)
+            for inner in exc.exceptions
+        )
     return isinstance(exc, ConnectionClosed)
 
 

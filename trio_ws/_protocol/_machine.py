@@ -96,6 +96,7 @@ class Protocol:
         self._late_pong: bytes | None = None
         self._deflate = deflate
         self._violation: Violation | None = None  # seen, and held back
+        self._resting = False  # much was inflated: the next call of `next_event` begins anew
         self._frames = FrameReader(
             masked=not client, budget=max_message_size, rsv1=deflate is not None
         )
@@ -134,7 +135,7 @@ class Protocol:
     @property
     def receiving(self) -> bool:
         """Whether a message has begun to arrive and is not whole yet."""
-        return self._assembler.open or self._frames.in_frame
+        return self._violation is None and (self._assembler.open or self._frames.in_frame)
 
     @property
     def message_size(self) -> int:
@@ -239,8 +240,8 @@ class Protocol:
 
     @property
     def busy(self) -> bool:
-        """Whether a message is being inflated: let others have their turn, then go on."""
-        return self._violation is None and self._assembler.busy
+        """Whether much was inflated and more is to do: let others have their turn, then go on."""
+        return self._resting and not self.handshake_done
 
     @property
     def holding(self) -> bool:
@@ -268,10 +269,14 @@ class Protocol:
 
     def _next_event(self) -> Event | None:
         assembler, frames = self._assembler, self._frames
-        while True:
-            if assembler.busy:
+        if self._resting:
+            self._resting = False
+            assembler.rest()
+        while not assembler.tired:
+            if assembler.pending:
                 message = assembler.inflate()
             elif (part := frames.next_part()) is None:
+                assembler.rest()
                 return None
             elif part.opcode & 0x8:
                 return self._control(part)
@@ -283,8 +288,12 @@ class Protocol:
             if message is not None:
                 self.counts.messages_received += 1
                 return message
-            if assembler.busy:
-                return None
+        self._resting = True
+        return None
+
+    def discard(self) -> None:
+        """The application wants no more messages: only look for the peer's Close frame."""
+        self._assembler.discard()
 
     def _control(self, part: Part) -> Event:
         payload = part.payload

@@ -61,8 +61,8 @@ class Assembler:
     """
 
     __slots__ = (
-        "_decoder", "_empty", "_inflater", "_input_size", "_last", "_max_empty", "_max_size",
-        "_payload", "_text", "inflating", "size",
+        "_decoder", "_discarding", "_empty", "_inflater", "_input_size", "_last", "_max_empty",
+        "_max_size", "_payload", "_reads", "_text", "inflating", "size",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +77,8 @@ class Assembler:
         self._empty = 0
         self._input_size = 0  # bytes of it before inflating
         self._last = False  # its last part was added
+        self._reads = 0  # since the last `rest`
+        self._discarding = False
         self.inflating = False  # it is compressed
         self.size = 0  # bytes of the last whole message
 
@@ -86,9 +88,23 @@ class Assembler:
         return self._payload is not None
 
     @property
-    def busy(self) -> bool:
+    def pending(self) -> bool:
         """Whether `inflate` has work left."""
         return self.inflating and self._inflater is not None and self._inflater.pending
+
+    @property
+    def tired(self) -> bool:
+        """Whether so much was inflated, in one message or many, that others should have a turn."""
+        return self._reads >= _INFLATE_TURN
+
+    def rest(self) -> None:
+        """The others had their turn."""
+        self._reads = 0
+
+    def discard(self) -> None:
+        """Nobody wants messages any more: take no trouble over those that come."""
+        self._discarding = True
+        self.drop()
 
     @property
     def budget(self) -> int:
@@ -106,6 +122,8 @@ class Assembler:
             Violation: invalid UTF-8 (1007), too many empty fragments (1008).
         """
         opcode, fin, rsv1, payload, _, last = part
+        if self._discarding:
+            return None
         if self._payload is None:
             if last and fin and not rsv1:  # the common case: one frame, in one piece
                 self.size = len(payload)
@@ -122,7 +140,7 @@ class Assembler:
         return self._finish() if self._last else None
 
     def inflate(self) -> str | bytes | None:
-        """Inflate what was added, for a while: see `busy`; return the message if it is whole now.
+        """Inflate what was added, until `tired`; return the message if it is whole now.
 
         Raises:
             Violation: corrupt data or invalid UTF-8 (1007), message too big (1009).
@@ -130,9 +148,8 @@ class Assembler:
         inflater, payload = self._inflater, self._payload
         assert inflater is not None
         assert payload is not None
-        for _ in range(_INFLATE_TURN):
-            if not inflater.pending:
-                break
+        while inflater.pending and not self.tired:
+            self._reads += 1
             self._extend(inflater.read(self._max_size - payload.size + 1))
             if payload.size > self._max_size:
                 raise Violation(CloseCode.MESSAGE_TOO_BIG, "message too big")
