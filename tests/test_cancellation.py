@@ -1,4 +1,4 @@
-"""Every call of the API cancelled at each of its steps: CHECKLIST.md, section B (tests/harness)."""
+"""Every call of the API cancelled at each of its steps (tests/harness)."""
 
 import pytest
 

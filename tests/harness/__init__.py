@@ -1,1 +1,1 @@
-"""The cancellation harness: every call cancelled at each of its steps (CHECKLIST.md, section B)."""
+"""The cancellation harness: every call cancelled at each of its steps."""

@@ -1,4 +1,12 @@
-"""What must hold after a run: I1 to I10 of CHECKLIST.md, and the goodbye of DESIGN.md."""
+"""What must hold after a run.
+
+I1 the wire is a prefix of well-formed frames. I2 each message that was sent arrived whole, once
+or not at all, in order, and each whose send returned arrived unless the connection was lost. I3
+what was received has no gap and no double. I4 the connection is usable or closed. I5 tasks,
+streams and descriptors are what they were. I6 at most one Close, and nothing behind it. I7 the
+compressors agree. I8 only documented exceptions, and Cancelled neither swallowed nor leaked. I9
+all in time. I10 no warning. And the goodbye: a peer of a cancelled connection sees 1001.
+"""
 
 from __future__ import annotations
 
