@@ -1,6 +1,10 @@
 """Every check of the project, each in an environment of its own: ``nox -s NAME``."""
 
 import os
+import shutil
+import tarfile
+import tempfile
+import zipfile
 from pathlib import Path
 
 import nox
@@ -17,6 +21,12 @@ NODE_PEERS = Path("tests/interop/node")
 # The peers of the session interop are not installed elsewhere; everything else must run.
 CORE_TESTS = ("-m", "not interop", "--ignore=tests/interop")
 REQUIRE_ALL = {"TRIO_WS_REQUIRE": "all"}
+# pytest imports the package that lies beside the tests, so sessions that run them install with -e,
+# which builds the extension there. The session build is the one that tests what a user installs.
+
+# One wheel for each Python from 3.11; pyproject.toml says why that is not said there.
+ONE_WHEEL = "--config-setting=--build-option=--py-limited-api=cp311"
+EXTENSION = "trio_ws/_protocol/_speedups"
 
 
 def group(name: str) -> list[str]:
@@ -27,16 +37,53 @@ def group(name: str) -> list[str]:
 @nox.session(python=["3.11", "3.12", "3.13"])
 def tests(session: nox.Session) -> None:
     """Run the tests that need no foreign peer."""
-    session.install(".[test]")
+    session.install("-e", ".[test]")
     session.run("pytest", *CORE_TESTS, *session.posargs, env=REQUIRE_ALL)
 
 
 @nox.session(python="3.11")
 def tests_lowest(session: nox.Session) -> None:
-    """Run the tests with the lowest versions of trio and h11 that pyproject.toml allows."""
+    """Run the tests with the lowest versions of trio and h11, and without the extension in C."""
     lowest = [name.replace(">=", "==") for name in PROJECT["project"]["dependencies"]]
-    session.install(".[test]", *lowest)
-    session.run("pytest", *CORE_TESTS, *session.posargs, env=REQUIRE_ALL)
+    session.install("-e", ".[test]", *lowest)
+    env = {**REQUIRE_ALL, "TRIO_WS_NO_EXTENSION": "1"}
+    session.run("pytest", *CORE_TESTS, *session.posargs, env=env)
+
+
+@nox.session(python="3.13")
+def build(session: nox.Session) -> None:
+    """Build an sdist and, from it, a wheel in dist/; run the tests on the wheel alone."""
+    shutil.rmtree("dist", ignore_errors=True)
+    session.install("build")
+    session.run("python", "-m", "build", ONE_WHEEL)
+    (sdist,) = Path("dist").absolute().glob("*.tar.gz")
+    (wheel,) = Path("dist").absolute().glob("*-cp311-abi3-*.whl")
+    check_contents(session, wheel)
+    with tempfile.TemporaryDirectory() as empty, tarfile.open(sdist) as archive:
+        archive.extractall(empty, filter="data")
+        (unpacked,) = Path(empty).iterdir()
+        for package in unpacked.glob("trio_ws*"):  # and what setuptools knows of it
+            shutil.rmtree(package)
+        with session.chdir(unpacked):
+            session.install(f"{wheel}[test]")
+            installed = "import trio_ws; assert 'site-packages' in trio_ws.__file__"
+            session.run("python", "-c", installed)
+            session.run("pytest", *CORE_TESTS, *session.posargs, env=REQUIRE_ALL)
+            # Whoever has no compiler gets the rest all the same.
+            session.install("--force-reinstall", "--no-deps", str(sdist), env={"CC": "false"})
+            masking = "from trio_ws._protocol._mask import MASKS_IN_C"
+            session.run("python", "-c", f"{masking}; assert not MASKS_IN_C")
+
+
+def check_contents(session: nox.Session, wheel: Path) -> None:
+    """Fail unless a wheel has the package, types and extension included, and nothing else."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    missing = {"trio_ws/py.typed", f"{EXTENSION}.abi3.so", f"{EXTENSION}.pyi"} - names
+    foreign = {name for name in names if not name.startswith(("trio_ws/", "trio_ws-"))}
+    sources = {name for name in names if name.endswith(".c")}
+    if missing or foreign or sources:
+        session.error(f"{wheel.name}: missing {missing}, not of the package {foreign | sources}")
 
 
 @nox.session(python=MAIN_PYTHON)
@@ -56,7 +103,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session(python=MAIN_PYTHON)
 def interop(session: nox.Session) -> None:
     """Talk to other implementations: browsers, nginx, HAProxy, Node and other Python packages."""
-    session.install(".[test]", *group("interop"))
+    session.install("-e", ".[test]", *group("interop"))
     with session.chdir(NODE_PEERS):
         session.run("npm", "ci", "--no-audit", "--no-fund", external=True)
     session.run("pytest", "-m", "interop", *session.posargs, env=REQUIRE_ALL)
@@ -65,11 +112,21 @@ def interop(session: nox.Session) -> None:
 @nox.session(python=MAIN_PYTHON)
 def autobahn(session: nox.Session) -> None:
     """Run the Autobahn TestSuite in both roles; ``-- --quick`` leaves out its longest cases."""
-    session.install(".")
+    session.install("-e", ".")
     # 77: there is no Python 2.7 for the suite; that is a failure where everything is required.
     required = REQUIRE_ALL if os.environ.get("CI") else {}
     command = ("python", "-m", "tests.autobahn", *session.posargs)
     session.run(*command, env=required, success_codes=[0, 77])
+
+
+@nox.session(python=MAIN_PYTHON)
+def bench(session: nox.Session) -> None:
+    """Measure trio_ws beside its peers, for the documentation; ``-- quick`` takes two minutes."""
+    session.install("-e", ".", *group("bench"))
+    for peer in group("bench-peers"):
+        # One that cannot be installed is left out, and the table says so.
+        session.install(peer, success_codes=[0, 1])
+    session.run("python", "-m", "benchmarks", *(session.posargs or ("--output", "docs/benchmarks")))
 
 
 @nox.session(python=MAIN_PYTHON)
@@ -79,6 +136,8 @@ def typing(session: nox.Session) -> None:
     session.install(".[test]", *group("typing"))
     for platform in PLATFORMS:
         session.run("mypy", "--platform", platform, "--cache-dir", f".mypy_cache/{platform}")
+    linux = ("--platform", "linux", "--cache-dir", ".mypy_cache/linux")
+    session.run("mypy", *linux, "benchmarks", "tests/test_benchmarks.py")
     session.run("pyright", "--version", silent=True)  # a first call may download it
     session.run("pyright")
     # From elsewhere, so that the installed package is verified, with its py.typed.

@@ -202,7 +202,7 @@ async def test_a_cancelled_nursery_does_not_wait(
         connection, peer = await connect(inner, client=client, streams=streams, guard=nursery)
         await connection.send(bytes(3_000_000))
         if state == "closing":
-            connection.begin_close(1000)
+            connection._begin_close(1000)
         elif state != "open":
             await peer.send(peer.close(1000))
         if state == "ended by the peer":

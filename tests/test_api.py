@@ -5,7 +5,9 @@ import inspect
 import ipaddress
 import math
 import pickle
+import re
 import sys
+from pathlib import Path
 
 import pytest
 import trio
@@ -50,6 +52,30 @@ KEYWORDS = {
     "ServerOptions": f"handler_nursery {COMMON}",
 }
 
+# All that users see of the classes; everything else has an underscore.
+MEMBERS = {
+    "CloseReason": "code name reason",
+    "ConnectionClosed": "reason",
+    "ConnectionRejected": "body headers status_code",
+    "ConnectionStatistics": "bytes_buffered bytes_queued bytes_received bytes_sent"
+    " compressed_bytes_received compressed_bytes_sent compression_ratio_received"
+    " compression_ratio_sent latency messages_queued messages_received messages_sent"
+    " uncompressed_bytes_received uncompressed_bytes_sent",
+    "Endpoint": "address is_ssl port url",
+    "HTTPRequest": "headers local method path remote",
+    "HTTPResponse": "body headers status_code",
+    "Limits": "max_empty_fragments max_header_count max_header_size max_line_size"
+    " max_rejection_size message_queue_bytes message_timeout send_buffer_size write_timeout",
+    "PerMessageDeflate": "client_max_window_bits client_no_context_takeover level mem_level"
+    " server_max_window_bits server_no_context_takeover threshold",
+    "WebSocketConnection": "aclose closed extensions get_message handshake_headers is_client"
+    " is_server latency local path ping pong receive receive_bytes receive_nowait receive_text"
+    " remote send send_message statistics subprotocol wait_closed",
+    "WebSocketRequest": "accept headers local path proposed_subprotocols reject remote",
+    "WebSocketServer": "aclose listeners port run",
+}
+API = Path(__file__).parents[1] / "docs" / "api.rst"
+
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_of_trio_websocket_is_there(name: str) -> None:
@@ -62,6 +88,35 @@ def test_all_names_exist() -> None:
     """`__all__` is sorted and names nothing that is missing."""
     assert list(trio_websocket.__all__) == sorted(trio_websocket.__all__)
     assert all(hasattr(trio_websocket, name) for name in trio_websocket.__all__)
+
+
+def test_all_names_are_documented() -> None:
+    """Each public name has its place in the documentation, and no other is there."""
+    documented = re.findall(
+        r"^\.\. auto\w+:: (\w+)|^\.\. data:: (\w+)", API.read_text(), re.MULTILINE
+    )
+    names = sorted(first or second for first, second in documented)
+    assert names == sorted(set(trio_websocket.__all__) - {"__version__"})
+
+
+@pytest.mark.parametrize(("name", "members"), MEMBERS.items(), ids=MEMBERS)
+def test_members(name: str, members: str) -> None:
+    """A class has the documented members, and its internals do not look like them."""
+    kind = getattr(trio_websocket, name)
+    inherited = dir(Exception) if issubclass(kind, Exception) else []
+    found = {*dir(kind), *kind.__dict__.get("__dataclass_fields__", ())} - {*inherited}
+    assert sorted(name for name in found if not name.startswith("_")) == members.split()
+
+
+def test_all_classes_with_members_are_in_the_table() -> None:
+    """The other classes are dictionaries of options, exceptions without more, and a sentinel."""
+    others = {"AnyOrigin", "ConnectionTimeout", "DisconnectionTimeout", "HandshakeError"}
+    classes = {
+        name
+        for name in trio_websocket.__all__
+        if inspect.isclass(getattr(trio_websocket, name)) and not name.endswith("Options")
+    }
+    assert classes - others == set(MEMBERS)
 
 
 @pytest.mark.parametrize(("name", "parameters"), POSITIONAL.items(), ids=POSITIONAL)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "trio_ws"
+import trio_ws
+
+PACKAGE = Path(trio_ws.__file__).parent
+ROOT = PACKAGE.parent
 
 # Each module, lowest first. A module imports from lower layers only; in the layers of FRIENDLY
 # also from its neighbours, without a cycle. A new file needs a place here.

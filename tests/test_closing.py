@@ -222,7 +222,7 @@ async def test_data_after_our_close_is_dropped(
     connection, peer = await connect(nursery, client=client, torn=torn, message_queue_size=queue)
     await peer.send(*(peer.text("before") for _ in range(20)))
     await trio.testing.wait_all_tasks_blocked()
-    connection.begin_close(1000)
+    connection._begin_close(1000)
     statistics = connection.statistics()
     assert (statistics.messages_queued, statistics.bytes_queued) == (0, 0)
     await peer.send(*(peer.text("after") for _ in range(20)), peer.close(1000))
@@ -257,7 +257,7 @@ async def test_simultaneous_close_is_clean(
     """When both sides close at once each sends one Close, and records the other's code."""
     connection, peer = await connect(nursery, client=client, torn=torn, streams=streams)
     nursery.start_soon(peer.send, peer.close(4002))
-    connection.begin_close(4001)
+    connection._begin_close(4001)
     assert await peer.receive_close() == (4001, b"")
     await connection.wait_closed()
     assert connection.closed == CloseReason(4002)
@@ -270,8 +270,8 @@ async def test_simultaneous_close_of_two_connections(
 ) -> None:
     """Two connections that close each other at once end at once."""
     client, server = await connect_pair(nursery)
-    client.begin_close(4001)
-    server.begin_close(4002)
+    client._begin_close(4001)
+    server._begin_close(4002)
     await client.wait_closed()
     await server.wait_closed()
     assert (client.closed, server.closed) == (CloseReason(4002), CloseReason(4001))

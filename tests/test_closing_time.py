@@ -30,7 +30,7 @@ async def test_a_server_ends_tcp_first(
     """A server closes the transport at once when both Close frames are there."""
     connection, peer = await connect(nursery, streams=streams, torn=torn)
     if we_begin:
-        connection.begin_close(1000)
+        connection._begin_close(1000)
         assert await peer.receive_close() == (1000, b"")
         with trio.move_on_after(10) as scope:
             await peer.receive()
@@ -62,7 +62,7 @@ async def test_a_client_waits_a_moment_for_the_server_to_end_tcp(
         nursery, client=True, streams=streams, torn=torn, disconnect_timeout=timeout
     )
     if we_begin:
-        connection.begin_close(1000)
+        connection._begin_close(1000)
     await peer.send(peer.close(1000))
     await trio.testing.wait_all_tasks_blocked()
     if server == "ends":
@@ -110,7 +110,7 @@ async def test_a_peer_that_never_answers_is_cut_off(
         nursery.start_soon(send_for_ever, peer)
     await connection.aclose()
     assert trio.current_time() == seconds
-    assert connection.close_timed_out
+    assert connection._close_timed_out
     assert connection.closed == CloseReason(1006)
     with pytest.raises(trio.ClosedResourceError):
         await connection.receive()
@@ -127,13 +127,13 @@ async def test_the_answer_to_a_close_has_its_time(
     connection, peer = await connect(
         nursery, client=client, torn=torn, disconnect_timeout=5, ping_interval=None
     )
-    connection.begin_close(1000)
+    connection._begin_close(1000)
     await trio.sleep(5 + late)
     if late < 0:
         await peer.send(peer.close(4000))
     await connection.wait_closed()
     assert connection.closed == CloseReason(4000 if late < 0 else 1006)
-    assert connection.close_timed_out is (late > 0)
+    assert connection._close_timed_out is (late > 0)
 
 
 @pytest.mark.checklist("CL14")
@@ -158,7 +158,7 @@ async def test_a_peer_that_never_reads_is_cut_off(
     )
     await connection.send(bytes(3_000_000))
     if begin == "we":
-        connection.begin_close(1000)
+        connection._begin_close(1000)
     else:
         await peer.send(peer.close(1000) if begin == "peer" else b"\xff\xff")
     await connection.wait_closed()

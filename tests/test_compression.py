@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import trio
@@ -13,12 +12,21 @@ import trio.testing
 
 import trio_ws
 from tests.protocol import wire
+from tests.support.compression import (
+    HELLO,
+    LARGE,
+    RSV1,
+    Compression,
+    DeflatePeer,
+    connected,
+    exchange,
+    raw_connection,
+    served_pair,
+)
 from tests.support.connections import (
-    RawPeer,
     StreamPair,
     both_roles,
     memory_and_socket,
-    memory_pair,
     socket_pair,
 )
 from tests.support.servers import (
@@ -33,117 +41,8 @@ from tests.support.servers import (
 from trio_ws import PerMessageDeflate, WebSocketConnection
 from trio_ws._facts import Opening
 from trio_ws._options import Settings
-from trio_ws._protocol._deflate import Agreement, Deflate
 
-Compression = PerMessageDeflate | Literal["deflate"] | None
 SENDING = pytest.mark.parametrize("client_sends", [True, False], ids=["client", "server"])
-RSV1 = 4
-LARGE = bytes(range(256)) * 4096  # 1 MiB: eight steps
-TAIL = b"\x00\x00\xff\xff"
-
-
-@asynccontextmanager
-async def connected(
-    client: Compression = "deflate", server: Compression = "deflate", **options: Any
-) -> AsyncIterator[tuple[WebSocketConnection, WebSocketConnection]]:
-    """A client's connection and the server's behind it, through the opening handshake."""
-    options = {"max_message_size": 2**22, "ping_interval": None, **options}
-    accepted, accept = trio.open_memory_channel[WebSocketConnection](1)
-
-    async def handler(request: trio_ws.WebSocketRequest) -> None:
-        connection = await request.accept()
-        accepted.send_nowait(connection)
-        await connection.wait_closed()
-
-    listener = MemoryListener()
-    ws_server = trio_ws.WebSocketServer(handler, [listener], compression=server, **options)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(ws_server.run)
-        ours = await trio_ws.wrap_client_stream(
-            nursery,
-            listener.connect_stream(),
-            "server.example",
-            "/",
-            compression=client,
-            **options,
-        )
-        yield ours, await accept.receive()
-        await ours.aclose()
-        await ws_server.aclose()
-
-
-def served_pair(
-    streams: StreamPair = memory_pair, *, takeover: bool = True, **options: Any
-) -> tuple[WebSocketConnection, WebSocketConnection]:
-    """A client's connection and the server's behind it, without a handshake, not yet served."""
-    settings = Settings(max_message_size=2**22, ping_interval=None, **options)
-    ends = []
-    for client, stream in zip((True, False), streams(), strict=True):
-        deflate = Deflate.of(Agreement(12, takeover, 12, takeover), PerMessageDeflate())
-        opening = Opening("/", None, ())
-        ends.append(WebSocketConnection(stream, opening, settings, client=client, deflate=deflate))
-    return ends[0], ends[1]
-
-
-class DeflatePeer(RawPeer):
-    """A raw peer that has agreed on permessage-deflate without context takeover."""
-
-    @property
-    def key(self) -> bytes | None:
-        """The key of its frames, or None if it does not mask."""
-        return self._key
-
-    async def receive(self) -> wire.Frame:
-        """Receive a frame, which may be compressed."""
-        await self._need(2)
-        first = self._buffer[0]
-        self._buffer[0] &= ~0x40
-        frame = await super().receive()
-        if not first & 0x40:
-            return frame
-        payload = zlib.decompressobj(-15).decompress(frame.payload + TAIL)
-        return frame._replace(payload=payload, rsv=RSV1)
-
-    def compressed(self, opcode: int, message: bytes) -> bytes:
-        """A frame with a compressed message."""
-        compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
-        payload = compressor.compress(message) + compressor.flush(zlib.Z_SYNC_FLUSH)
-        return wire.build(opcode, payload.removesuffix(TAIL), rsv=RSV1, mask=self._key)
-
-
-@asynccontextmanager
-async def raw_connection(
-    *, client: bool = False, streams: StreamPair = memory_pair, torn: bool = False, **options: Any
-) -> AsyncIterator[tuple[WebSocketConnection, DeflatePeer]]:
-    """A connection that compresses, and its raw peer."""
-    ours, theirs = streams()
-    if torn:
-        options["receive_buffer_size"] = 1
-    deflate = Deflate.of(Agreement(15, False, 15, False), PerMessageDeflate())
-    settings = Settings(**{"max_message_size": 2**22, "ping_interval": None, **options})
-    connection = WebSocketConnection(
-        ours, Opening("/", None, ()), settings, client=client, deflate=deflate
-    )
-    async with trio.open_nursery() as nursery:
-        await connection.start(nursery)
-        yield connection, DeflatePeer(theirs, client=not client)
-        await trio.aclose_forcefully(theirs)
-        await connection.aclose()
-
-
-async def exchange(sender: WebSocketConnection, receiver: WebSocketConnection) -> None:
-    """A thousand messages of all kinds arrive exactly as they were sent."""
-
-    async def send() -> None:
-        for number in range(1000):
-            text = f"message {number} " * (number % 30)
-            await sender.send(text.encode() if number % 3 else text, compress=number % 7 != 0)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(send)
-        for number in range(1000):
-            text = f"message {number} " * (number % 30)
-            assert await receiver.receive() == (text.encode() if number % 3 else text)
 
 
 # Agreeing
@@ -257,8 +156,7 @@ async def test_a_server_on_the_wire(
         head = await peer.open(b"Sec-WebSocket-Extensions: " + offer)
         assert status(head) == 101
         assert header(head, b"Sec-WebSocket-Extensions") == answer
-        hello = bytes.fromhex("f248cdc9c90700")
-        await peer.send(wire.build(wire.TEXT, hello, rsv=RSV1, mask=wire.KEY))
+        await peer.send(wire.build(wire.TEXT, HELLO, rsv=RSV1, mask=wire.KEY))
         opcode, payload = await peer.receive_frame()
         if answer:
             assert (opcode, payload) == (wire.TEXT, b"Hello")
@@ -387,8 +285,8 @@ async def test_cancelled_in_a_large_send(
     client, server = served_pair(takeover=takeover)
     sender, receiver = (client, server) if client_sends else (server, client)
     async with trio.open_nursery() as nursery:
-        await client.start(nursery)
-        await server.start(nursery)
+        await client._start(nursery)
+        await server._start(nursery)
         await sender.send("before" * 20)
         with cancelled_after(steps) as scope:
             await sender.send(LARGE)
@@ -407,8 +305,8 @@ async def test_cancelled_while_waiting_for_a_turn(autojump_clock: trio.testing.M
     """A large send that is cancelled while another has its turn sends nothing."""
     client, server = served_pair()
     async with trio.open_nursery() as nursery:
-        await client.start(nursery)
-        await server.start(nursery)
+        await client._start(nursery)
+        await server._start(nursery)
         async with trio.open_nursery() as senders:
             senders.start_soon(client.send, LARGE)
             with cancelled_after(1) as scope:
@@ -426,8 +324,8 @@ async def test_those_behind_a_cancelled_send(streams: StreamPair) -> None:
     """When a large send is cancelled, those that waited behind it are sent at once, in order."""
     client, server = served_pair(streams)
     async with trio.open_nursery() as nursery:
-        await client.start(nursery)
-        await server.start(nursery)
+        await client._start(nursery)
+        await server._start(nursery)
         scope = trio.CancelScope()
 
         async def send_large() -> None:
@@ -456,8 +354,8 @@ async def test_senders_keep_their_order(streams: StreamPair) -> None:
     client, server = served_pair(streams)
     messages: list[str | bytes] = ["first" * 30, LARGE, "second", LARGE[::-1], "third" * 100, b""]
     async with trio.open_nursery() as nursery:
-        await client.start(nursery)
-        await server.start(nursery)
+        await client._start(nursery)
+        await server._start(nursery)
         async with trio.open_nursery() as senders:
             started = trio.Event()
 
@@ -512,7 +410,7 @@ async def test_the_end_during_a_large_send(streams: StreamPair, ending: str) -> 
             await first_step()
             nursery.start_soon(behind)
             if ending == "local close":
-                connection.begin_close(1000)
+                connection._begin_close(1000)
             elif ending == "peer's close":
                 await peer.send(peer.close(1000))
             else:
@@ -698,7 +596,7 @@ async def test_closing_while_a_violation_is_held(autojump_clock: trio.testing.Mo
         begin = trio.current_time()
         await peer.send(peer.text("never received"), unmasked(peer))
         await trio.testing.wait_all_tasks_blocked()
-        connection.begin_close(4000)
+        connection._begin_close(4000)
         assert (await peer.receive_close())[0] == 4000
         assert trio.current_time() == begin
         await peer.stream.aclose()
@@ -717,7 +615,7 @@ async def test_cancelling_while_a_violation_is_held(
     connection = WebSocketConnection(ours, Opening("/", None, ()), Settings(), client=False)
     peer = DeflatePeer(theirs, client=True)
     async with trio.open_nursery() as nursery:
-        await connection.start(nursery)
+        await connection._start(nursery)
         await peer.send(peer.text("x"), unmasked(peer))
         await trio.testing.wait_all_tasks_blocked()
         if what == "nursery":

@@ -47,7 +47,7 @@ async def test_what_a_connection_is(
     headers = ((b"host", b"example.org"),)
     opening = Opening("/chat?room=1", "soap", headers)
     connection = WebSocketConnection(ours, opening, Settings(), client=client)
-    await connection.start(nursery)
+    await connection._start(nursery)
     assert isinstance(connection, trio.abc.Channel)
     assert (connection.is_client, connection.is_server) == (client, not client)
     assert connection.path == "/chat?room=1"
@@ -57,7 +57,7 @@ async def test_what_a_connection_is(
     assert connection.extensions == ()
     role = "client" if client else "server"
     assert repr(connection) == f"<WebSocketConnection: {role}, /chat?room=1, open>"
-    connection.begin_close(1001, "bye")
+    connection._begin_close(1001, "bye")
     assert "CloseReason(code=1001, reason='bye')" in repr(connection)
 
 
@@ -154,7 +154,7 @@ async def test_a_closed_nursery_is_refused(autojump_clock: Clock, streams: Strea
     async with trio.open_nursery() as nursery:
         pass
     with pytest.raises(RuntimeError):
-        await connection.start(nursery)
+        await connection._start(nursery)
     await connection.wait_closed()
     assert await theirs.receive_some() == b""
     await theirs.aclose()
@@ -242,7 +242,7 @@ async def test_the_memory_of_an_idle_connection(client: bool, autojump_clock: Cl
             # The stream holds on to nothing, so that what is left is the connection's.
             stream = IdleStream([wire.build(wire.BINARY, bytes(60_000), mask=mask)])
             connection = make_connection(stream, client=client)
-            await connection.start(nursery)
+            await connection._start(nursery)
             await connection.receive()
             await connection.send(bytes(60_000))
             made.append(connection)

@@ -354,6 +354,6 @@ async def test_keepalive_can_be_off(
     connection, peer = await connect(nursery, **keywords)
     await trio.sleep(10_000)
     assert connection.closed is None
-    connection.begin_close(1000)
+    connection._begin_close(1000)
     frame = await peer.receive()
     assert frame.opcode == (wire.CLOSE if "ping_interval" in options else wire.PING)

@@ -73,7 +73,7 @@ def test_each_keyword_is_an_option(options: Any, settings: type[Settings]) -> No
 
 def documented(options: Any) -> list[Any]:
     """The dictionaries of options that this one extends."""
-    bases = (trio_ws.TimingOptions, trio_ws.ConnectionOptions, trio_ws.OriginOptions)
+    bases = (trio_ws.CommonOptions, trio_ws.ConnectionOptions, trio_ws.OriginOptions)
     return [base for base in bases if set(base.__annotations__) <= set(options.__annotations__)]
 
 
@@ -224,7 +224,7 @@ def test_the_bytes_of_the_queue(options: dict[str, Any], expected: int) -> None:
 
 def test_the_limits_of_a_head() -> None:
     """They reach the parsers under the same names."""
-    head = trio_ws.Limits(max_line_size=1, max_header_count=2, max_header_size=3).head
+    head = trio_ws.Limits(max_line_size=1, max_header_count=2, max_header_size=3)._head
     assert (head.max_line_size, head.max_header_count, head.max_header_size) == (1, 2, 3)
 
 

@@ -264,7 +264,7 @@ async def test_the_end_releases_pings(
         nursery.start_soon(ping)
     await trio.testing.wait_all_tasks_blocked()
     if end == "close":
-        connection.begin_close(1000)
+        connection._begin_close(1000)
     elif end == "peer closes":
         await peer.send(peer.close(1000))
     elif end == "lost":

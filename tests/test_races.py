@@ -9,9 +9,9 @@ import trio.testing
 
 import trio_ws
 from tests.protocol import wire
+from tests.support.compression import raw_connection
 from tests.support.connections import connect, memory_pair
 from tests.support.servers import MemoryListener, Served
-from tests.test_compression import raw_connection
 from trio_ws._inbox import Inbox
 from trio_ws._protocol._deflate import Agreement, Deflate, PerMessageDeflate
 from trio_ws._protocol._machine import Protocol
@@ -28,7 +28,7 @@ async def test_a_receiver_that_is_woken_and_cancelled_is_cancelled(
         async def upset() -> None:
             await trio.testing.wait_all_tasks_blocked()
             connection._inbox.put("message", 7)
-            connection.begin_close(1001)
+            connection._begin_close(1001)
             scope.cancel()
 
         nursery.start_soon(upset)

@@ -53,7 +53,7 @@ async def test_what_a_request_knows(
     assert request.proposed_subprotocols == ()
     assert isinstance(request.local, str)
     assert isinstance(request.remote, str)
-    assert not request.has_ended
+    assert not request._has_ended
     await request.reject(404)
     assert status(await peer.receive_head()) == 404
 
@@ -75,7 +75,7 @@ async def test_accepting(nursery: trio.Nursery, torn: bool) -> None:
     assert await peer.receive_frame() == (TEXT, b"hello")
     await peer.send(frame(CLOSE, NORMAL, mask=True))
     await connection.wait_closed()
-    assert request.has_ended
+    assert request._has_ended
 
 
 @pytest.mark.checklist("SH13", "SH28")
@@ -85,6 +85,8 @@ async def test_accepting(nursery: trio.Nursery, torn: bool) -> None:
         ({"subprotocol": "c"}, ValueError),
         ({"subprotocol": "A"}, ValueError),
         ({"subprotocol": ""}, ValueError),
+        ({"subprotocol": 5}, TypeError),
+        ({"extra_headers": 0}, TypeError),
         ({"extra_headers": [("X", "a\r\nSet-Cookie: b")]}, ValueError),
         ({"extra_headers": [("X", "a\0")]}, ValueError),
         ({"extra_headers": [("X\n", "a")]}, ValueError),
@@ -100,7 +102,8 @@ async def test_a_wrong_argument_of_accept(
 ) -> None:
     """It is an error before any byte is sent, and the request still waits for its answer."""
     request, peer = await wrapped(nursery, b"Sec-WebSocket-Protocol: a, b")
-    with pytest.raises(error):
+    (name,) = options
+    with pytest.raises(error, match=name):
         await request.accept(**options)
     await request.accept(subprotocol="a")
     assert header(await peer.receive_head(), b"sec-websocket-protocol") == [b"a"]
@@ -134,12 +137,16 @@ async def test_a_wrong_argument_of_reject(
     await request.reject(418)
 
 
-@pytest.mark.parametrize("body", ["text", 5, ["x"]], ids=repr)
-async def test_a_body_must_be_bytes(nursery: trio.Nursery, body: bytes) -> None:
-    """Another type is a TypeError that says so, and nothing was sent."""
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("body", "text"), ("body", ""), ("body", 5), ("extra_headers", 0), ("status_code", "404")],
+)
+async def test_a_wrong_type_in_reject(nursery: trio.Nursery, name: str, value: object) -> None:
+    """It is a TypeError that names the argument, and nothing was sent."""
     request, peer = await wrapped(nursery)
-    with pytest.raises(TypeError, match="body must be bytes"):
-        await request.reject(404, body=body)
+    arguments: dict[str, Any] = {"status_code": 404, name: value}
+    with pytest.raises(TypeError, match=f"^{name} must be "):
+        await request.reject(**arguments)
     await peer.aclose()
     await request.reject(418)
 

@@ -33,7 +33,7 @@ async def be_closed(connection: WebSocketConnection, peer: RawPeer) -> None:
 
 async def close(connection: WebSocketConnection, peer: RawPeer) -> None:
     """This side closes."""
-    connection.begin_close(1000)
+    connection._begin_close(1000)
 
 
 async def fail(connection: WebSocketConnection, peer: RawPeer) -> None:

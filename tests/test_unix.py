@@ -136,12 +136,11 @@ async def test_a_socket_of_another_kind(tmp_path: Path) -> None:
 
 
 async def test_a_wrong_path() -> None:
-    """Anything but a path is a TypeError on both sides."""
+    """Anything but a path is a TypeError on both sides, at the call."""
     with pytest.raises(TypeError):
         await trio_ws.open_unix_listener(5)  # type: ignore[arg-type]
-    opening = trio_ws.open_websocket_url("ws://a/", unix_socket=5)  # type: ignore[arg-type]
     with pytest.raises(TypeError):
-        await opening.__aenter__()
+        trio_ws.open_websocket_url("ws://a/", unix_socket=5)  # type: ignore[arg-type]
 
 
 async def test_nobody_listens(tmp_path: Path) -> None:

@@ -19,10 +19,10 @@ from ._errors import (
 from ._facts import ConnectionStatistics
 from ._options import (
     ClientOptions,
+    CommonOptions,
     ConnectionOptions,
     Limits,
     OriginOptions,
-    TimingOptions,
 )
 from ._protocol._deflate import PerMessageDeflate
 from ._protocol._negotiation import AnyOrigin, any_origin, check_basic_auth
@@ -36,6 +36,7 @@ __all__ = [
     "AnyOrigin",
     "ClientOptions",
     "CloseReason",
+    "CommonOptions",
     "ConnectionClosed",
     "ConnectionOptions",
     "ConnectionRejected",
@@ -50,7 +51,6 @@ __all__ = [
     "OriginOptions",
     "PerMessageDeflate",
     "ServerOptions",
-    "TimingOptions",
     "WebSocketConnection",
     "WebSocketRequest",
     "WebSocketServer",

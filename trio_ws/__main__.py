@@ -16,6 +16,7 @@ import trio
 
 from . import __version__, _cli
 from ._cli import FAILED, MISUSED, CommandError
+from ._protocol._mask import MASKS_IN_C
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -69,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m trio_ws", description="WebSocket clients and servers for Trio."
     )
-    parser.add_argument("--version", action="version", version=f"trio_ws {__version__}")
+    language = "C" if MASKS_IN_C else "Python"
+    version = f"trio_ws {__version__}, masking in {language}"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     text = "show a server and a client at work"
     command = commands.add_parser("demo", help=text, description=f"{text.capitalize()}.")

@@ -175,9 +175,14 @@ class _Attempt:
             check_type("port", port, int)
             if host.startswith("[") or host.count(":") == 1:
                 raise ValueError("host: leave out the port, and the brackets of an IPv6 address")
+        elif settings.unix_socket is not None:
+            raise ValueError("unix_socket: there is a stream already")
+        if settings.server_hostname is not None and ssl_context is None:
+            raise ValueError("server_hostname: this connects without TLS, or not by itself")
         self._address = (host, port)
         self._ssl_context = ssl_context
-        self._server_hostname = settings.server_hostname or host
+        name = settings.server_hostname
+        self._server_hostname = host if name is None else name
         if ssl_context is not None:
             _check_tls(ssl_context, self._server_hostname)
         self._settings = settings
@@ -190,8 +195,8 @@ class _Attempt:
             secure=ssl_context is not None or isinstance(stream, trio.SSLStream),
             subprotocols=settings.subprotocols,
             extra_headers=settings.extra_headers,
-            extensions=settings.deflate.offers() if settings.deflate else (),
-            limits=settings.limits.head,
+            extensions=settings.deflate._offers() if settings.deflate else (),
+            limits=settings.limits._head,
             max_rejection_size=settings.limits.max_rejection_size,
         )
 
@@ -228,7 +233,7 @@ class _Attempt:
     async def run_in(self, nursery: trio.Nursery) -> WebSocketConnection:
         """`run`, and let `nursery` serve the connection."""
         connection = await self.run()
-        await connection.start(nursery)
+        await connection._start(nursery)
         return connection
 
     async def _connect(self) -> trio.abc.Stream:
@@ -298,7 +303,6 @@ def _ssl_context(use_ssl: object) -> ssl.SSLContext | None:
 
 def _check_tls(context: ssl.SSLContext, server_hostname: str) -> None:
     """Try what the TLS handshake will begin with, to find wrong arguments before any I/O."""
-    check_type("server_hostname", server_hostname, str)
     try:
         context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=server_hostname)
     except (ValueError, ssl.SSLError) as exc:
@@ -328,7 +332,7 @@ class _Manager(AbstractAsyncContextManager[WebSocketConnection]):
             raise RuntimeError("this can be entered once; call open_websocket() again")
         self._connection = await attempt.run()
         self._services = ServiceNursery()
-        await self._connection.start(await self._services.__aenter__())
+        await self._connection._start(await self._services.__aenter__())
         return self._connection
 
     @trio.lowlevel.enable_ki_protection
@@ -339,8 +343,8 @@ class _Manager(AbstractAsyncContextManager[WebSocketConnection]):
         traceback: types.TracebackType | None,
     ) -> None:
         try:
-            await self._connection.leave(exc)
+            await self._connection._leave(exc)
         finally:
             await self._services.__aexit__(None, None, None)
-        if exc is None and self._connection.close_timed_out:
+        if exc is None and self._connection._close_timed_out:
             raise DisconnectionTimeout("the peer did not close the connection in time")

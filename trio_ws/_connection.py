@@ -175,6 +175,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
     def statistics(self) -> ConnectionStatistics:
         """A snapshot of what the connection has done so far."""
         counts = self._protocol.counts
+        sent, received = self._protocol.volumes
         return ConnectionStatistics(
             bytes_sent=counts.bytes_sent,
             bytes_received=counts.bytes_received,
@@ -184,6 +185,10 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             bytes_queued=self._inbox.size,
             bytes_buffered=self._protocol.output.size,
             latency=self.latency,
+            uncompressed_bytes_sent=sent.uncompressed,
+            compressed_bytes_sent=sent.compressed,
+            uncompressed_bytes_received=received.uncompressed,
+            compressed_bytes_received=received.compressed,
         )
 
     # Sending
@@ -207,7 +212,10 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
         Raises:
             ConnectionClosed: the connection is closed or closing, from either side, or lost.
             ValueError: `value` is neither `str` nor `bytes`, or a `str` with a lone surrogate.
+            TypeError: `compress` is neither bool nor None.
         """
+        if compress is not None:
+            check_type("compress", compress, bool)
         text = isinstance(value, str)
         if isinstance(value, str):
             value = value.encode()
@@ -256,7 +264,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _check_sendable(self) -> None:
-        if self.has_ended:
+        if self._has_ended:
             raise self._error(sending=True)
 
     # Receiving
@@ -417,7 +425,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             ValueError: `code` may not be sent, or `reason` is too long.
             TypeError: `code` is not an `int`, or `reason` not a `str`.
         """
-        self.begin_close(code, reason)
+        self._begin_close(code, reason)
         try:
             await self._closed.wait()
         except BaseException:
@@ -426,7 +434,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
                 await self._closed.wait()
             raise
 
-    def begin_close(self, code: int, reason: str | None = None) -> None:
+    def _begin_close(self, code: int, reason: str | None = None) -> None:
         """Do what `aclose` does, without waiting."""
         check_close(code, reason)
         self._protocol.send_close(code, reason)
@@ -450,9 +458,9 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
         traceback: types.TracebackType | None,
     ) -> None:
         """Close with 1000, or with 1001 if an exception, or cancellation, is on its way out."""
-        await self.leave(exc)
+        await self._leave(exc)
 
-    async def leave(self, exc: BaseException | None, code: int = CloseCode.GOING_AWAY) -> None:
+    async def _leave(self, exc: BaseException | None, code: int = CloseCode.GOING_AWAY) -> None:
         """Close with 1000, or because of `exc`, which then comes out as it is: with `code`.
 
         What ends the program, or a task, does not wait for the peer; what it was about is `exc`, so
@@ -469,7 +477,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
 
     # Services
 
-    async def start(self, nursery: trio.Nursery) -> None:
+    async def _start(self, nursery: trio.Nursery) -> None:
         """Start the reader and the writer; the first bytes out leave at once where they can.
 
         Raises:
@@ -506,12 +514,12 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
         self._pings.end()
 
     @property
-    def has_ended(self) -> bool:
+    def _has_ended(self) -> bool:
         """Whether nothing can be sent any more."""
         return not self._protocol.is_open or self._writer.cause is not None
 
     @property
-    def close_timed_out(self) -> bool:
+    def _close_timed_out(self) -> bool:
         """Whether the peer did not take part in the closing handshake in time."""
         return isinstance(self._writer.cause, DisconnectionTimeout)
 

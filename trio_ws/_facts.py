@@ -30,6 +30,12 @@ class ConnectionStatistics:
         bytes_queued: their bytes.
         bytes_buffered: bytes that were taken over, and that the kernel has not taken yet.
         latency: seconds between the last answered ping and its pong, or None.
+        uncompressed_bytes_sent: bytes of the messages that were sent compressed, as ``send`` got
+            them (a text's UTF-8). Messages that were sent as they are count in neither figure.
+        compressed_bytes_sent: what they were compressed to, without the headers of their frames.
+        uncompressed_bytes_received: bytes of the compressed messages that were received whole, as
+            ``receive`` gives them.
+        compressed_bytes_received: what they had come as, without the headers of their frames.
     """
 
     bytes_sent: int
@@ -40,3 +46,24 @@ class ConnectionStatistics:
     bytes_queued: int
     bytes_buffered: int
     latency: float | None
+    uncompressed_bytes_sent: int = 0
+    compressed_bytes_sent: int = 0
+    uncompressed_bytes_received: int = 0
+    compressed_bytes_received: int = 0
+
+    @property
+    def compression_ratio_sent(self) -> float | None:
+        """How many times fewer bytes compression made of the messages it was used for.
+
+        4.0 is a quarter. None before the first compressed message, so always without compression.
+        """
+        return _ratio(self.uncompressed_bytes_sent, self.compressed_bytes_sent)
+
+    @property
+    def compression_ratio_received(self) -> float | None:
+        """The same of the peer's messages."""
+        return _ratio(self.uncompressed_bytes_received, self.compressed_bytes_received)
+
+
+def _ratio(uncompressed: int, compressed: int) -> float | None:
+    return uncompressed / compressed if compressed else None

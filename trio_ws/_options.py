@@ -49,7 +49,7 @@ class Limits:
         _check_numbers(self)
 
     @property
-    def head(self) -> HeadLimits:
+    def _head(self) -> HeadLimits:
         """The limits of an opening handshake's head."""
         return HeadLimits(
             max_line_size=self.max_line_size,
@@ -74,6 +74,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         _check_numbers(self)
+        if not isinstance(self.message_queue_size, int) and self.message_queue_size != math.inf:
+            raise TypeError(
+                f"message_queue_size must be an int or math.inf, not {self.message_queue_size!r}"
+            )
         self.deflate  # noqa: B018 - checked
         if not isinstance(self.limits, Limits):
             raise TypeError(f"limits must be a trio_ws.Limits, not {self.limits!r}")
@@ -114,7 +118,7 @@ def _check_numbers(value: Any) -> None:
             raise ValueError(f"{item.name} must not be negative, and is {number!r}")
 
 
-class TimingOptions(TypedDict, total=False):
+class CommonOptions(TypedDict, total=False):
     """The keywords of every connection: times, compression and `Limits`.
 
     connect_timeout: seconds for the whole opening handshake, 60 by default.
@@ -135,7 +139,7 @@ class TimingOptions(TypedDict, total=False):
     limits: Limits
 
 
-class ConnectionOptions(TimingOptions, total=False):
+class ConnectionOptions(CommonOptions, total=False):
     """The keywords that every way to a connection takes.
 
     message_queue_size: complete messages that wait for ``receive``, 16 by default. A full queue
@@ -155,8 +159,10 @@ class ClientOptions(ConnectionOptions, total=False):
 
     subprotocols: subprotocols to propose, the preferred first (RFC 6455 section 1.9).
     extra_headers: headers to add to the request, as (name, value) of bytes or str.
-    server_hostname: the name to verify the server's certificate against, instead of the host's.
-    unix_socket: the path of a unix socket to connect to, instead of the host and the port.
+    server_hostname: the name to verify the server's certificate against, instead of the host's;
+        an error without TLS, and where a stream is given.
+    unix_socket: the path of a unix socket to connect to, instead of the host and the port; an error
+        where a stream is given.
     """
 
     subprotocols: Iterable[str] | None
@@ -174,8 +180,15 @@ class ClientSettings(Settings):
     server_hostname: str | None = None
     unix_socket: str | bytes | os.PathLike[str] | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_type("subprotocols", self.subprotocols, Iterable, None)
+        check_type("extra_headers", self.extra_headers, Iterable, None)
+        check_type("server_hostname", self.server_hostname, str, None)
+        check_type("unix_socket", self.unix_socket, str, bytes, os.PathLike, None)
 
-class OriginOptions(TimingOptions, total=False):
+
+class OriginOptions(CommonOptions, total=False):
     """The keywords of a server's side of a connection that a browser may open.
 
     origins: the origins whose pages may connect, as ``scheme://host[:port]``; None is the server's
@@ -198,6 +211,7 @@ class OriginSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_type("require_origin", self.require_origin, bool)
+        check_type("origins", self.origins, Iterable, AnyOrigin, None)
         self.allowed_origins  # noqa: B018 - checked, and normalised once for all connections
 
     @cached_property

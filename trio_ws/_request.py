@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Unpack
@@ -63,11 +64,11 @@ class HTTPResponse:
     headers: ExtraHeaders = ()
     body: bytes = b""
 
-    def encode(self, method: str) -> bytes:
+    def _encode(self, method: str) -> bytes:
         """The response as bytes; without its body if it answers a HEAD."""
-        if not isinstance(self.body, bytes):
-            raise TypeError(f"body must be bytes, not {type(self.body).__name__}")
         check_type("status_code", self.status_code, int)
+        check_type("headers", self.headers, Iterable)
+        check_type("body", self.body, bytes)
         headers = encode_headers(self.headers, RESPONSE_OWNED)
         return ServerHandshake.reject(self.status_code, headers, self.body, method=method)
 
@@ -152,9 +153,9 @@ class WebSocketRequest:
         return stream_endpoint(self._exchange.stream, local=False)
 
     @property
-    def has_ended(self) -> bool:
+    def _has_ended(self) -> bool:
         """Whether the connection was accepted and is closed, or closing."""
-        return self._connection is not None and self._connection.has_ended
+        return self._connection is not None and self._connection._has_ended
 
     async def accept(
         self,
@@ -174,8 +175,10 @@ class WebSocketRequest:
         Raises:
             RuntimeError: the request was answered before.
             ValueError: a subprotocol that was not proposed, or a header that cannot be sent.
-            TypeError: a header that is neither bytes nor str.
+            TypeError: an argument of the wrong type.
         """
+        check_type("subprotocol", subprotocol, str, None)
+        check_type("extra_headers", extra_headers, Iterable, None)
         exchange = self._exchange
         extensions, deflate = self._negotiate()
         answer = ServerHandshake.accept(
@@ -195,10 +198,10 @@ class WebSocketRequest:
             first_in=exchange.early,
             deflate=deflate,
         )
-        await connection.start(self._nursery)
+        await connection._start(self._nursery)
         self._connection = connection
         if self._close is not None:
-            connection.begin_close(*self._close)
+            connection._begin_close(*self._close)
         await trio.lowlevel.cancel_shielded_checkpoint()
         return connection
 
@@ -228,23 +231,26 @@ class WebSocketRequest:
         Raises:
             RuntimeError: the request was answered before.
             ValueError: a status, header or body that cannot be sent.
+            TypeError: an argument of the wrong type.
         """
-        response = HTTPResponse(status_code, extra_headers or (), body or b"").encode("GET")
+        check_type("extra_headers", extra_headers, Iterable, None)
+        check_type("body", body, bytes, None)
+        response = HTTPResponse(status_code, extra_headers or (), body or b"")._encode("GET")
         self._exchange.take()
         await self._exchange.reply(response)
 
-    def begin_close(self, code: int, reason: str | None) -> None:
+    def _begin_close(self, code: int, reason: str | None) -> None:
         """Close the connection without waiting: now, or as soon as there is one."""
         self._close = (code, reason)
         if self._connection is not None:
-            self._connection.begin_close(code, reason)
+            self._connection._begin_close(code, reason)
 
-    async def leave(self, exc: BaseException | None) -> None:
+    async def _leave(self, exc: BaseException | None) -> None:
         """The handler has returned, or raised `exc`: close, and answer if it has not."""
         if self._connection is not None:
             failed = isinstance(exc, Exception)
             code = CloseCode.INTERNAL_ERROR if failed else CloseCode.GOING_AWAY
-            await self._connection.leave(exc, code)
+            await self._connection._leave(exc, code)
         elif not self._exchange.answered:
             await self._exchange.fail(exc or RuntimeError("the handler has not answered"))
 
@@ -275,7 +281,7 @@ async def read_request(stream: trio.abc.Stream, settings: OriginSettings) -> Exc
 
 
 async def _read_request(stream: trio.abc.Stream, settings: OriginSettings) -> Exchange:
-    handshake = ServerHandshake(settings.limits.head)
+    handshake = ServerHandshake(settings.limits._head)
     request = None
     while request is None:
         data = await stream.receive_some()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias, Unpack
@@ -138,6 +138,7 @@ class WebSocketServer:
         **options: Unpack[ServerOptions],
     ) -> None:
         _check_handler(handler)
+        check_type("listeners", listeners, Iterable)
         self._handler = handler
         self._listeners = list(listeners)
         if not self._listeners:
@@ -272,11 +273,11 @@ class WebSocketServer:
         try:
             await self._handler(request)
         except BaseException as exc:  # noqa: BLE001 - whatever it was, `_handle_error` raises it on
-            if not (request.has_ended and _is_about_closing(exc)):
-                await request.leave(exc)
+            if not (request._has_ended and _is_about_closing(exc)):
+                await request._leave(exc)
                 self._handle_error(request, exc)
                 return
-        await request.leave(None)
+        await request._leave(None)
 
     async def _run_http_handler(self, exchange: Exchange) -> None:
         handler, method = self._settings.http_handler, exchange.request.method
@@ -288,7 +289,7 @@ class WebSocketServer:
             response = await handler(request)
             if not isinstance(response, HTTPResponse):
                 raise TypeError(f"http_handler must return an HTTPResponse, not {response!r}")
-            answer = response.encode(method)
+            answer = response._encode(method)
         except BaseException as exc:  # noqa: BLE001 - as above
             await exchange.fail(exc)
             self._handle_error(request, exc)
@@ -318,7 +319,7 @@ class _Session:
         if self.exchange is None:
             self.scope.cancel()  # there is no request yet that could be answered
         elif self.request is not None:
-            self.request.begin_close(code, reason)
+            self.request._begin_close(code, reason)
 
 
 class _GatedListener(trio.abc.Listener[trio.abc.Stream]):

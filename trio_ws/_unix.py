@@ -8,6 +8,8 @@ import stat
 
 import trio
 
+from ._arguments import check_type
+
 
 async def open_unix_listener(
     path: str | bytes | os.PathLike[str],
@@ -25,9 +27,16 @@ async def open_unix_listener(
         backlog: connections that wait to be accepted; None is what Trio takes for TCP.
 
     Raises:
+        ValueError: `backlog` is negative.
+        TypeError: an argument of the wrong type.
         OSError: there is something else, or a server that listens.
         RuntimeError: the platform has no unix sockets.
     """
+    check_type("path", path, str, bytes, os.PathLike)
+    check_type("mode", mode, int, None)
+    check_type("backlog", backlog, int, None)
+    if backlog is not None and backlog < 0:
+        raise ValueError(f"backlog must not be negative, and is {backlog}")
     if not hasattr(socket, "AF_UNIX"):
         raise RuntimeError("this platform has no unix sockets")
     path = os.fspath(path)

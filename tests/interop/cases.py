@@ -9,6 +9,7 @@ gets its cases as JSON. The server echoes, except for text messages that begin w
     !fragments:KIND:UNIT:COUNT:N    send a message in N frames, with a ping after the first of them
     !burst:N                        send the N texts "0", "1", ...
     !bytes:N                        send a binary message of N bytes
+    !plain:KIND:UNIT:COUNT          send a message without compression
 """
 
 from __future__ import annotations
@@ -17,13 +18,28 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
+from itertools import chain
 from typing import Any
+
+from tests.interop.compression import SETUPS, possible
 
 MIB = 2**20
 SUBPROTOCOL = "echo.trio-ws"  # the only one that every server knows
 CROSS_ORIGIN = "https://elsewhere.example"
 MIXED = "aé€😀\x00\uffff"  # UTF-8 sequences of one to four bytes, NUL and a noncharacter: 14 bytes
 _PATTERN = bytes(range(251))  # a prime: no error in offset or mask can go unnoticed
+NOISE = "noise"  # the unit of a binary message that cannot be compressed
+
+
+@cache
+def _noise(count: int) -> bytes:
+    """The same in each language: the high bytes of a linear congruential generator."""
+    state, data = 1, bytearray()
+    for _ in range(count):
+        state = (state * 1664525 + 1013904223) % 2**32
+        data.append(state >> 24)
+    return bytes(data)
 
 
 @dataclass(frozen=True)
@@ -34,12 +50,15 @@ class Message:
     unit: str = "x"
     count: int = 1
     fragments: int = 0  # 0: sent whole; else the number of frames, with a ping after the first
+    compress: bool | None = None  # None: as the sender does by itself
 
     @property
     def data(self) -> str | bytes:
-        """The message: `count` times `unit`, or `count` bytes of a pattern if it is binary."""
+        """The message: `count` times `unit`; or `count` bytes of a pattern or noise if binary."""
         if self.kind == "text":
             return self.unit * self.count
+        if self.unit == NOISE:
+            return _noise(self.count)
         return (_PATTERN * (self.count // len(_PATTERN) + 1))[: self.count]
 
     @property
@@ -69,6 +88,7 @@ class Case:
 
     id: str
     group: str
+    compression: str = ""  # a name of SETUPS
     path: str = "/echo"
     offer: tuple[str, ...] = ()
     origin: str = ""  # "same": that of the URL
@@ -84,32 +104,39 @@ class Case:
     status: int = 101
     client_needs: frozenset[str] = frozenset()  # abilities, see LACKS
     server_needs: frozenset[str] = frozenset()
+    up: str = "dense"  # what the client sends, see compression.shrinks; "" is not looked at
+    down: str = "dense"  # what the server sends
 
     def to_json(self) -> dict[str, Any]:
-        """What a client has to know."""
+        """What a client has to know; `deflate` is for those that cannot look it up."""
         fields = dataclasses.asdict(self)
-        del fields["client_needs"], fields["server_needs"]
-        return fields
+        for name in "client_needs", "server_needs", "up", "down":
+            del fields[name]
+        theirs = SETUPS[self.compression].theirs
+        return {**fields, "deflate": None if theirs is None else dataclasses.asdict(theirs)}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Case:
         """The inverse of `to_json`, for clients written in Python."""
         messages = {name: tuple(Message(**m) for m in fields[name]) for name in ("send", "receive")}
-        return cls(**{**fields, "offer": tuple(fields["offer"]), **messages})
+        known = {name: fields[name] for name in fields if name != "deflate"}
+        return cls(**{**known, "offer": tuple(fields["offer"]), **messages})
 
 
-_BROWSER_LACKS = frozenset(
-    {"fragments", "abort", "ping", "protocol-codes", "set-origin", "status", "small-limit"}
-)
+_FOREIGN_LACKS = frozenset({"origin", "small-limit", "threshold"})
+_BROWSER_LACKS = _FOREIGN_LACKS | {
+    *("fragments", "abort", "ping", "protocol-codes", "set-origin", "status", "choice")
+}
 # What an endpoint cannot do, or only through its private parts. The rest of the table it must do.
 LACKS: dict[str, frozenset[str]] = {
     # Fragmented sending and an empty Close have no public API; it never drops TCP without a Close.
     "trio_ws": frozenset({"fragments", "empty-close", "abort"}),
-    "websockets": frozenset({"empty-close", "origin", "small-limit"}),
-    "websockets-trio": frozenset({"empty-close", "origin", "small-limit"}),
+    # Compresses all messages or none.
+    "websockets": _FOREIGN_LACKS | {"empty-close", "choice"},
+    "websockets-trio": _FOREIGN_LACKS | {"empty-close", "choice"},
     # Writes every message as one frame; its client has no way to drop the connection.
-    "aiohttp": frozenset({"fragments", "empty-close", "abort", "origin", "small-limit"}),
-    "ws": frozenset({"origin", "small-limit"}),
+    "aiohttp": _FOREIGN_LACKS | {"fragments", "empty-close", "abort", "choice"},
+    "ws": _FOREIGN_LACKS,
     # WebSockets Standard 3: a page sees no control frames and closes with 1000 or 3000-4999.
     # Its Origin is tested with real pages instead.
     "chromium": _BROWSER_LACKS,
@@ -121,6 +148,8 @@ ECHOED_CODE = {"aiohttp": 1000}
 
 def able(client: str, server: str, case: Case) -> bool:
     """Whether both ends can play their part of the case."""
+    if not possible(client, server, case.compression):
+        return False
     return not (case.client_needs & LACKS[client] or case.server_needs & LACKS[server])
 
 
@@ -264,59 +293,63 @@ def _limits() -> Iterator[Case]:
     )
 
 
+def _probes() -> Iterator[Case]:
+    """Played in each setup: they show whether data is compressed, and with which window."""
+    text = Message("text", MIXED, 200)
+    yield _echo("text", *[text] * 10, group="compression")
+    near = _echo("near", *[Message("binary", NOISE, 200)] * 100, group="compression")
+    yield replace(near, up="near", down="near")
+    far = _echo("far", *[Message("binary", NOISE, 20_000)] * 8, group="compression")
+    yield replace(far, up="far", down="far")
+    noise = _echo("noise", Message("binary", NOISE, 300_000), text, group="compression")
+    yield replace(noise, up="never", down="never")
+    empty = Message("text", "", 0), Message("binary", "", 0)
+    yield _echo("empty", *empty, text, *empty, *empty, text, group="compression")
+    end = Case("", "compression", send=(text,) * 3, receive=(text,) * 3, code=4000, reason="done €")
+    yield replace(end, id="client-close")
+    command = _command("close:4000:done €")
+    yield replace(end, id="server-close", send=(*end.send, command), closer="server")
+
+
+def _choices() -> Iterator[Case]:
+    """Messages that are compressed or not because of their size, or because it was said."""
+    threshold = frozenset({"threshold"})
+    for name, size, data in ("below-threshold", 63, "never"), ("threshold", 64, "dense"):
+        echo = _echo(name, *[Message("text", "x", size)] * 200, group="compression")
+        yield replace(echo, id=f"client-{name}", up=data, down="", client_needs=threshold)
+        yield replace(echo, id=f"server-{name}", up="", down=data, server_needs=threshold)
+    forced = _echo(
+        "client-compress", *[Message("text", "x", 60, compress=True)] * 200, group="compression"
+    )
+    yield replace(forced, down="", client_needs=threshold)
+    # What is not compressed does not get into the window.
+    choice = frozenset({"choice"})
+    noise, plain = Message("binary", NOISE, 200), Message("text", "plain ", 1000)
+    unasked = replace(plain, compress=False)
+    echo = _echo("client-plain", noise, *[unasked] * 5, noise, plain, noise, group="compression")
+    yield replace(echo, up="never", client_needs=choice)
+    yield Case(
+        "server-plain",
+        "compression",
+        send=(noise, *[_command("plain:text:plain :1000")] * 5, noise),
+        receive=(noise, *[plain] * 5, noise),
+        down="never",
+        server_needs=choice,
+    )
+
+
+def _compressed() -> Iterator[Case]:
+    tables = {setup: [_probes()] for setup in SETUPS if setup}
+    # With compression as it is by default also all that sends other messages than the probes do.
+    tables["deflate"] += _messages(), _fragments(), _pings(), _limits(), _choices()
+    for setup, cases in tables.items():
+        for case in chain(*cases):
+            yield replace(case, id=f"{setup}-{case.id}", compression=setup)
+
+
 CASES: dict[str, Case] = {
     case.id: case
     for table in (_messages(), _fragments(), _pings(), _closes(), _handshakes(), _limits())
     for case in table
-}
+} | {case.id: case for case in _compressed()}
 GROUPS = tuple(dict.fromkeys(case.group for case in CASES.values()))
-
-
-def expected(case: Case, client: str, server: str) -> dict[str, Any]:
-    """What `seen` must return for this case."""
-    if case.status != 101:
-        return {"status": case.status}
-    other = server if case.closer == "client" else client
-    code = 1005 if case.code is None else case.code
-    view: dict[str, Any] = {
-        "status": 101,
-        "received": [fingerprint(message.data) for message in case.receive],
-        "client subprotocol": case.subprotocol,
-        "server subprotocol": case.subprotocol,
-        "close": [code, case.reason],
-        "echo": code if case.code is None else ECHOED_CODE.get(other, code),
-    }
-    if case.how != "close":
-        del view["echo"]
-    if case.how == "limit":
-        view["close"][1] = ""
-    return view
-
-
-def seen(case: Case, outcome: dict[str, Any], record: dict[str, Any] | None) -> dict[str, Any]:
-    """What the client reports (`outcome`) and what the server does (`record`), to be compared.
-
-    `close` is the Close frame as the other side of the closer received it, `echo` the code of
-    the answer. The reason of an echo is anybody's choice, and so is the code that answers an
-    empty Close: empty or 1000 (RFC 6455 5.5.1).
-    """
-    if outcome.get("error"):
-        return {"error": outcome["error"]}
-    if record is None:
-        return {"status": outcome["status"]}
-    closes = {"client": outcome["closed"], "server": record["closed"]}
-    echo = closes[case.closer]
-    close = closes["server" if case.closer == "client" else "client"]
-    view = {
-        "status": outcome["status"],
-        "received": outcome["received"],
-        "client subprotocol": outcome["subprotocol"],
-        "server subprotocol": record["subprotocol"],
-        "close": list(close),
-        "echo": 1005 if case.code is None and echo[0] == 1000 else echo[0],
-    }
-    if case.how != "close":
-        del view["echo"]
-    if case.how == "limit":
-        view["close"][1] = ""
-    return view

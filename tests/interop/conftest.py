@@ -1,4 +1,4 @@
-"""Peers for the tests, and a table of the results at the end of the run.
+"""Peers for the tests, and tables of the results at the end of the run.
 
 What has to be installed: the Python packages websockets and aiohttp; Node.js, and `npm ci` in
 tests/interop/node; from Debian chromium, firefox-esr, nginx and haproxy. What is missing is
@@ -13,16 +13,21 @@ from collections.abc import Iterator
 import pytest
 
 from tests.interop.cases import GROUPS
-from tests.interop.peering import Peering, Trial
+from tests.interop.compression import SETUPS, show
+from tests.interop.peering import Negotiated, Peering, Trial
 
 _KEY = "interop"
+_NEGOTIATED = pytest.StashKey[Negotiated]()
 _COLUMNS = (*GROUPS, "origin", "total")
 
 
 @pytest.fixture(scope="session")
-def peering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peering]:
+def peering(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Peering]:
     """All running peers."""
     with Peering(tmp_path_factory.mktemp("interop")) as peering:
+        request.config.stash[_NEGOTIATED] = peering.negotiated
         yield peering
 
 
@@ -35,8 +40,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.user_properties.append((_KEY, [*trial.row, trial.case.group]))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print passed/played per peer, role, scheme and kind of case."""
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print passed/played per peer, role, scheme, compression and kind of case; what was agreed."""
     played: dict[tuple[str, ...], Counter[str]] = {}
     passed: dict[tuple[str, ...], Counter[str]] = {}
     for outcome in ("passed", "failed"):
@@ -48,15 +55,38 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             for column in (group, "total"):
                 played.setdefault(tuple(row), Counter())[column] += 1
                 passed.setdefault(tuple(row), Counter())[column] += outcome == "passed"
-    if not played:
-        return
-    titles = ("peer", "trio_ws is", "scheme", *_COLUMNS)
-    lines = [titles]
+    lines: list[tuple[str, ...]] = []
     for row, counts in sorted(played.items()):
         cells = [f"{passed[row][c]}/{counts[c]}" if counts[c] else "-" for c in _COLUMNS]
         lines.append((*row, *cells))
-    widths = [max(len(line[index]) for line in lines) for index in range(len(titles))]
-    terminalreporter.section("interop: passed/played")
-    for line in lines:
+    titles = ("peer", "trio_ws is", "scheme", "deflate", *_COLUMNS)
+    _write_table(terminalreporter, "interop: passed/played", titles, lines)
+    _write_negotiated(terminalreporter, config.stash.get(_NEGOTIATED, {}))
+
+
+def _write_negotiated(reporter: pytest.TerminalReporter, negotiated: Negotiated) -> None:
+    lines: list[tuple[str, ...]] = []
+    for path, role in sorted({(path, role) for path, role, _ in negotiated}):
+        cells = [
+            " or ".join(map(show, negotiated.get((path, role, setup), []))) or "-"
+            for setup in SETUPS
+        ]
+        lines.append((path, role, *cells))
+    titles = ("peer", "trio_ws is", *(setup or "not wanted" for setup in SETUPS))
+    title = "interop: windows of server/client in bits, * without context takeover"
+    _write_table(reporter, title, titles, lines)
+
+
+def _write_table(
+    reporter: pytest.TerminalReporter,
+    title: str,
+    titles: tuple[str, ...],
+    lines: list[tuple[str, ...]],
+) -> None:
+    if not lines:
+        return
+    reporter.section(title)
+    widths = [max(map(len, column)) for column in zip(titles, *lines, strict=True)]
+    for line in (titles, *lines):
         cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
-        terminalreporter.write_line("  ".join(cells).rstrip())
+        reporter.write_line("  ".join(cells).rstrip())

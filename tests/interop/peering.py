@@ -15,12 +15,16 @@ import trio
 import trustme
 
 from tests.interop import proxies
-from tests.interop.cases import CASES, Case, able, expected, seen
+from tests.interop.cases import CASES, Case, able
+from tests.interop.comparing import expected, negotiated, seen
+from tests.interop.compression import SETUPS, Parameters
 from tests.interop.processes import DEADLINE, NODE, RETRY_DEADLINE, Fact, Peer, python
 from tests.support.requirements import require, require_program
 
 HOST = "127.0.0.1"
 SCHEMES = ("ws", "wss")
+# What was agreed on, by path, role of trio_ws and setup; it should be one thing.
+Negotiated = dict[tuple[str, str, str], list[Parameters | None]]
 _MODULES = {
     "trio_ws": "trio_ws",
     "websockets": "websockets.asyncio.server",
@@ -51,15 +55,26 @@ class Trial:
         return self.peer if self.role == "client" else "trio_ws"
 
     @property
-    def row(self) -> tuple[str, str, str]:
+    def path(self) -> str:
+        """The peer, and what is between it and trio_ws."""
+        return f"{self.peer} via {self.proxy}" if self.proxy else self.peer
+
+    @property
+    def row(self) -> tuple[str, str, str, str]:
         """The row of the results in which it counts."""
-        path = f"{self.peer} via {self.proxy}" if self.proxy else self.peer
         hop = f"{self.scheme} {self.hop}" if self.proxy else self.scheme
-        return path, self.role, hop
+        return self.path, self.role, hop, "yes" if self.case.compression else "no"
 
     def expected(self) -> dict[str, Any]:
         """What both sides must have seen."""
         return expected(self.case, self.client, self.server)
+
+
+def through(proxy: str, case: Case) -> bool:
+    """Whether a case is played through the proxy, if any: of compression it sees the headers."""
+    if not (proxy and case.compression):
+        return True
+    return case.id in ("deflate-near", "deflate-client-close")
 
 
 def trials(
@@ -77,7 +92,7 @@ def trials(
             id="-".join([*where.values(), trial.peer, trial.role, trial.scheme, trial.case.id]),
         )
         for trial in found
-        if able(trial.client, trial.server, trial.case)
+        if able(trial.client, trial.server, trial.case) and through(trial.proxy, trial.case)
     ]
 
 
@@ -110,6 +125,7 @@ class Peering:
         issued.private_key_and_cert_chain_pem.write_to_path(self.certificate)
         self.stack = ExitStack()
         self._patience = DEADLINE
+        self.negotiated: Negotiated = {}
         self._ours: list[Peer] = []
         self._servers: dict[tuple[str, ...], Peer] = {}
         self._clients: dict[str, Peer] = {}
@@ -133,7 +149,9 @@ class Peering:
     def start_server(self, name: str, scheme: str, *options: str | Path) -> Peer:
         """Start an echo server, and wait until it listens."""
         tls: list[str | Path] = ["--cert", self.certificate] if scheme == "wss" else []
-        server = self.stack.enter_context(Peer(self._command(name, "server", *tls, *options)))
+        command = self._command(name, "server", *tls, *options)
+        theirs = {setup: s.theirs and dataclasses.asdict(s.theirs) for setup, s in SETUPS.items()}
+        server = self.stack.enter_context(Peer(command, input=theirs))
         server.port()
         if name == "trio_ws":
             self._ours.append(server)
@@ -147,20 +165,20 @@ class Peering:
         assert self._servers[key].alive(), self._servers[key].describe()
         return self._servers[key]
 
-    def _backend(self, trial: Trial) -> tuple[Peer, str]:
+    def _backend(self, trial: Trial, setup: str) -> tuple[Peer, str]:
         """The server of a trial behind a proxy, and its address as a proxy writes it."""
         if trial.hop == "unix":
             path = self.directory / "unix"
-            return self.server(trial.server, "unix", "--unix", path), str(path)
+            return self.server(trial.server, "unix", "--unix", path), f"{path}{setup}"
         server = self.server(trial.server, "wss" if trial.hop == "tls" else "ws")
-        return server, f"{HOST}:{server.port()}"
+        return server, f"{HOST}:{server.ports()[setup]}"
 
-    def route(self, trial: Trial) -> tuple[Peer, str]:
-        """The server of a trial, and the URL (without a path) that leads to it."""
+    def route(self, trial: Trial, setup: str) -> tuple[Peer, str]:
+        """The server of a trial, and the URL (without a path) that leads to its setup."""
         if not trial.proxy:
             server = self.server(trial.server, trial.scheme)
-            return server, f"{trial.scheme}://{HOST}:{server.port()}"
-        server, address = self._backend(trial)
+            return server, f"{trial.scheme}://{HOST}:{server.ports()[setup]}"
+        server, address = self._backend(trial, setup)
         key = (trial.proxy, trial.scheme, trial.hop, address)
         if key not in self._proxies:
             start = proxies.PROXIES[trial.proxy]
@@ -171,12 +189,16 @@ class Peering:
             self._proxies[key] = self.stack.enter_context(start(directory, front, backend))
         return server, f"{trial.scheme}://{HOST}:{self._proxies[key]}"
 
-    def client(self, trial: Trial, base: str, prefix: str) -> Peer:
+    def client(self, trial: Trial, prefix: str) -> Peer:
         """The client of a peer, playing all cases that it can play with this server."""
         if prefix not in self._clients:
-            cases = [c.to_json() for c in CASES.values() if able(trial.client, trial.server, c)]
+            cases = [
+                {**case.to_json(), "base": self.route(trial, case.compression)[1]}
+                for case in CASES.values()
+                if able(trial.client, trial.server, case) and through(trial.proxy, case)
+            ]
             tls: list[str | Path] = ["--ca", self.ca] if trial.scheme == "wss" else []
-            command = self._command(trial.client, "client", base, prefix, *tls)
+            command = self._command(trial.client, "client", prefix, *tls)
             self._clients[prefix] = self.stack.enter_context(Peer(command, input=cases))
         return self._clients[prefix]
 
@@ -186,15 +208,23 @@ class Peering:
         require_peer(trial.server)
         if trial.proxy:
             proxies.require_proxy(trial.proxy)
-        server, base = self.route(trial)
+        server, base = self.route(trial, trial.case.compression)
         prefix = ".".join([trial.proxy, trial.hop, trial.scheme, trial.client, trial.server, ""])
         if trial.client == "trio_ws":
             outcome = self._play_ourselves(trial, base, prefix)
         else:
-            outcome = self.client(trial, base, prefix).outcome(trial.case.id)
-        connected = outcome.get("status") == 101
-        record = server.record(prefix + trial.case.id) if connected else None
-        return seen(trial.case, outcome, record)
+            outcome = self.client(trial, prefix).outcome(trial.case.id)
+        return self.compare(trial, outcome, server, prefix + trial.case.id)
+
+    def compare(self, trial: Trial, outcome: Fact, server: Peer, run: str) -> dict[str, Any]:
+        """What the client of a trial reports and what its server does, to be compared."""
+        record = server.record(run) if outcome.get("status") == 101 else None
+        if record is not None and "error" not in outcome:
+            cell = self.negotiated.setdefault((trial.path, trial.role, trial.case.compression), [])
+            agreement = negotiated(trial.client, outcome, record)
+            if agreement not in cell:
+                cell.append(agreement)
+        return seen(trial.case, trial.client, trial.server, outcome, record)
 
     def _play_ourselves(self, trial: Trial, base: str, prefix: str) -> Fact:
         from tests.interop.peers import common, with_trio_ws

@@ -101,10 +101,14 @@ class Peer:
         self._patience = RETRY_DEADLINE
         raise PeerError(f"{what}: not {state}\n{self.describe()}")
 
+    def ports(self) -> dict[str, int]:
+        """The ports of a server by the setup of compression, as soon as it listens."""
+        ports: dict[str, int] = self.wait_for(lambda fact: "ports" in fact, "ports")["ports"]
+        return ports
+
     def port(self) -> int:
-        """The port of a server, as soon as it listens."""
-        port: int = self.wait_for(lambda fact: "port" in fact, "port")["port"]
-        return port
+        """The port of a server that belongs to no setup."""
+        return self.ports()[""]
 
     def record(self, run: str) -> Fact:
         """How a server saw the connection of this name end."""

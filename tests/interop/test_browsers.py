@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.interop.browsers import PROGRAMS, open_page, require_browser
-from tests.interop.cases import Case, seen
+from tests.interop.cases import Case
 from tests.interop.peering import HOST, SCHEMES, Peering, Trial, trials
 from tests.interop.processes import Fact, Peer
 
@@ -38,11 +38,12 @@ def visit(peering: Peering) -> Visit:
         other = peering.server("trio_ws", scheme)
         unsafe = peering.server("trio_ws", scheme, "--any-origin")
         ports = [server.port(), other.port(), unsafe.port()]
+        every = [*ports, *server.ports().values()]
         own, *others = [f"{scheme}://{HOST}:{port}" for port in ports]
         query = f"?client={browser}&other={others[0]}&open={others[1]}"
         url = own.replace("ws", "http", 1) + "/" + query
         directory = peering.directory / f"{browser}-{scheme}"
-        page = open_page(browser, url, directory, peering.certificate, ports)
+        page = open_page(browser, url, directory, peering.certificate, every)
         peering.stack.enter_context(page)
         return server
 
@@ -66,12 +67,11 @@ def outcome_of(server: Peer, case: str) -> Fact:
 
 
 @pytest.mark.parametrize("trial", trials(list(PROGRAMS), ["server"]))
-def test_case(visit: Visit, trial: Trial) -> None:
-    """A page and our server agree on every message and Close of the case."""
+def test_case(peering: Peering, visit: Visit, trial: Trial) -> None:
+    """A page and our server agree on every message and Close of the case, and on compression."""
     server = visit(trial)
     outcome = outcome_of(server, trial.case.id)
-    record = server.record(trial.case.id) if outcome.get("status") == 101 else None
-    assert seen(trial.case, outcome, record) == trial.expected()
+    assert peering.compare(trial, outcome, server, trial.case.id) == trial.expected()
 
 
 def origin_trials() -> list[Any]:

@@ -7,5 +7,5 @@ pytestmark = pytest.mark.interop
 
 @pytest.mark.parametrize("trial", trials(["ws"]))
 def test_case(peering: Peering, trial: Trial) -> None:
-    """trio_ws and Node's ws agree on every message, ping and Close of the case."""
+    """trio_ws and Node's ws agree on every message, ping and Close, and on compression."""
     assert peering.play(trial) == trial.expected()

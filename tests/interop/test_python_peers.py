@@ -7,5 +7,5 @@ pytestmark = pytest.mark.interop
 
 @pytest.mark.parametrize("trial", trials(["websockets", "websockets-trio", "aiohttp"]))
 def test_case(peering: Peering, trial: Trial) -> None:
-    """trio_ws and the peer agree on every message, ping and Close of the case."""
+    """trio_ws and the peer agree on every message, ping and Close, and on compression."""
     assert peering.play(trial) == trial.expected()

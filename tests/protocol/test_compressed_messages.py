@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import random
 import tracemalloc
 import zlib
 from collections.abc import Iterable
@@ -114,6 +115,25 @@ def failure(data: bytes, *, client: bool, max_message_size: int = MIB) -> tuple[
         if events(proto):
             return failed.code, at + 1
     raise AssertionError("no event byte by byte")
+
+
+# Memory
+
+
+@ROLES
+def test_nothing_is_kept_of_a_message(client: bool) -> None:
+    """Once it is received, there are the windows, and not its compressed bytes."""
+    frame = compressed(wire.BINARY, [raw(random.Random(7).randbytes(500_000))], client=client)
+    proto = protocol(client=client)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        proto.receive_data(frame)
+        assert [len(event) for event in events(proto)] == [500_000]
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 # RSV1

@@ -152,10 +152,13 @@ def final(data: bytes) -> bytes:
         ("mem_level", True, TypeError),
         ("threshold", -1, ValueError),
         ("threshold", 1.5, TypeError),
+        ("server_no_context_takeover", 1, TypeError),
+        ("server_no_context_takeover", None, TypeError),
+        ("client_no_context_takeover", "no", TypeError),
     ],
 )
-def test_numbers_are_checked(name: str, value: object, error: type[Exception]) -> None:
-    """A number out of its range is named in the error; 8 bits are none that zlib can send."""
+def test_parameters_are_checked(name: str, value: object, error: type[Exception]) -> None:
+    """What is out of its range is named in the error; 8 bits are none that zlib can send."""
     with pytest.raises(error, match=name):
         PerMessageDeflate(**{name: value})  # type: ignore[arg-type]
 
@@ -163,7 +166,7 @@ def test_numbers_are_checked(name: str, value: object, error: type[Exception]) -
 @pytest.mark.parametrize("wish", WISHES)
 def test_offers(wish: PerMessageDeflate) -> None:
     """A client offers what it would like, then, if that limits the server, the same without."""
-    offers = wish.offers()
+    offers = wish._offers()
     assert parse_extensions([format_extensions(offers)]) == offers
     wanted = {name: getattr(wish, name) for name in FLAGS[0]}
     found = [read(offer) for offer in offers]
@@ -211,7 +214,7 @@ def test_each_answer_to_each_offer(offered_flags: dict[str, bool]) -> None:
 def test_both_ends_agree() -> None:
     """For each two wishes, client's and server's, each end can read what the other writes."""
     for client, server in itertools.product(WISHES, WISHES):
-        answered = accept_offer(client.offers(), server)
+        answered = accept_offer(client._offers(), server)
         assert answered is not None
         extension, theirs = answered
         ours = check_answer([extension], client)
@@ -358,7 +361,7 @@ def client_outcome(value: bytes | None, wish: PerMessageDeflate) -> Agreement | 
     results: list[Agreement | str | None] = []
     extension = [] if value is None else [b"Sec-WebSocket-Extensions: " + value]
     for cut in itertools.count(-1):
-        handshake = ClientHandshake("example.com", 80, "/", extensions=wish.offers())
+        handshake = ClientHandshake("example.com", 80, "/", extensions=wish._offers())
         key = handshake.request.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0]
         head = b"\r\n".join(
             [

@@ -179,7 +179,7 @@ async def connect(
     if torn:
         options.setdefault("receive_buffer_size", 1)
     connection = make_connection(ours, client=client, **options)
-    await connection.start(nursery)
+    await connection._start(nursery)
     (guard or nursery).start_soon(_guard, theirs)
     return connection, RawPeer(theirs, client=not client)
 
@@ -192,8 +192,8 @@ async def connect_pair(
     nursery.start_soon(_guard, ours)
     client = make_connection(ours, client=True, **options)
     server = make_connection(theirs, client=False, **options)
-    await client.start(nursery)
-    await server.start(nursery)
+    await client._start(nursery)
+    await server._start(nursery)
     return client, server
 
 

@@ -39,7 +39,7 @@ class PerMessageDeflate:
     """How to compress messages (RFC 7692), for ``compression=``.
 
     A connection takes about ``2 ** (window bits + 2) + 2 ** (mem_level + 9)`` bytes to compress and
-    ``2 ** (window bits)`` to inflate, once a message is compressed.
+    ``2 ** (window bits)`` to inflate, and some 15 kB beside, once a message is compressed.
 
     Args:
         server_no_context_takeover: the server starts each message with an empty window.
@@ -52,7 +52,7 @@ class PerMessageDeflate:
 
     Raises:
         ValueError: a number out of its range.
-        TypeError: not a number.
+        TypeError: not a number, or not a bool where one is asked for.
     """
 
     server_no_context_takeover: bool = False
@@ -64,6 +64,9 @@ class PerMessageDeflate:
     threshold: int = 64
 
     def __post_init__(self) -> None:
+        for flag in _FLAGS:
+            if not isinstance(getattr(self, flag), bool):
+                raise TypeError(f"{flag} must be a bool, not {getattr(self, flag)!r}")
         # 8 is not ours to send: zlib has no raw encoder for it.
         for name, low, high in (
             ("server_max_window_bits", 9, 15),
@@ -79,7 +82,7 @@ class PerMessageDeflate:
                 upto = "or more" if high is None else f"to {high}"
                 raise ValueError(f"{name} must be {low} {upto}, and is {value}")
 
-    def offers(self) -> list[Extension]:
+    def _offers(self) -> list[Extension]:
         """What a client offers: what it would like, then what any server can do."""
         wish: list[tuple[str, str | None]] = []
         if self.server_no_context_takeover:
@@ -147,7 +150,7 @@ def _answer(
 
 
 def check_answer(accepted: Sequence[Extension], wish: PerMessageDeflate) -> Agreement | None:
-    """What a server's answer to `PerMessageDeflate.offers` means for the client; None is no.
+    """What a server's answer to the offers of `wish` means for the client; None is no.
 
     Raises:
         HeaderError: no legal answer to what was offered (RFC 7692 section 7.1).
@@ -192,10 +195,17 @@ def _parse(
     return parsed
 
 
+class Volume(NamedTuple):
+    """Bytes of one direction's compressed messages, without and with compression."""
+
+    uncompressed: int = 0
+    compressed: int = 0
+
+
 class Compressor:
     """Compresses messages (RFC 7692 section 7.2.1); its context is made when first used."""
 
-    __slots__ = ("_bits", "_context", "_level", "_mem_level", "_takeover")
+    __slots__ = ("_bits", "_context", "_level", "_mem_level", "_takeover", "volume")
 
     def __init__(self, agreement: Agreement, wish: PerMessageDeflate) -> None:
         self._bits = agreement.compress_bits
@@ -203,15 +213,16 @@ class Compressor:
         self._level = wish.level
         self._mem_level = wish.mem_level
         self._context: zlib._Compress | None = None
+        self.volume = Volume()
 
     def compress(self, message: bytes) -> bytes:
         """Compress a message at once, and advance."""
         if not message:
-            return b"\x00"  # section 7.2.3.6
+            return self._done(0, b"\x00")  # section 7.2.3.6
         context = self._context or self._new()
         payload = context.compress(message) + context.flush(zlib.Z_SYNC_FLUSH)
         self._context = context if self._takeover else None
-        return payload[: -len(_TAIL)]
+        return self._done(len(message), payload[: -len(_TAIL)])
 
     def steps(self, message: bytes) -> Iterator[bytes | None]:
         """Compress a large message in steps: None after each, and the payload last.
@@ -227,7 +238,11 @@ class Compressor:
         pieces.append(context.flush(zlib.Z_SYNC_FLUSH))
         payload = b"".join(pieces)[: -len(_TAIL)] or b"\x00"  # section 7.2.3.6
         self._context = context if self._takeover else None
-        yield payload
+        yield self._done(len(message), payload)
+
+    def _done(self, size: int, payload: bytes) -> bytes:
+        self.volume = Volume(self.volume.uncompressed + size, self.volume.compressed + len(payload))
+        return payload
 
     def _new(self) -> zlib._Compress:
         return zlib.compressobj(self._level, zlib.DEFLATED, -self._bits, self._mem_level)
@@ -237,7 +252,8 @@ class Inflater:
     """Inflates messages piece by piece (RFC 7692 section 7.2.2)."""
 
     __slots__ = (
-        "_bits", "_context", "_input", "_more", "_piece", "_pos", "_streams", "_tail", "_takeover",
+        "_bits", "_context", "_fed", "_input", "_more", "_piece", "_pos", "_read", "_streams",
+        "_tail", "_takeover", "volume",
     )  # fmt: skip
 
     def __init__(self, agreement: Agreement) -> None:
@@ -251,6 +267,8 @@ class Inflater:
         self._piece: bytes = b""  # what zlib has left of the last piece
         self._more = False
         self._streams = 0  # that have ended within this message
+        self._fed = self._read = 0  # bytes in all
+        self.volume = Volume()  # of whole messages
 
     @property
     def pending(self) -> bool:
@@ -259,6 +277,7 @@ class Inflater:
 
     def feed(self, data: bytes, *, last: bool) -> None:
         """Take over a piece of a message; all that was fed before was read."""
+        self._fed += len(data)
         self._input = data
         self._pos = 0
         self._tail = last
@@ -289,6 +308,7 @@ class Inflater:
             self._context = context
             full = len(data) == limit
         self._more = full or self._tail or bool(self._piece) or self._pos < len(self._input)
+        self._read += len(data)
         return data
 
     def _next_piece(self) -> bytes:
@@ -307,6 +327,8 @@ class Inflater:
         """
         context, self._context = self._context, None
         self._streams = 0
+        self._input = b""
+        self.volume = Volume(self._read, self._fed)
         if context is None:
             return
         if self._takeover:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ._deflate import Deflate
+from ._deflate import Deflate, Volume
 from ._frames import (
     BINARY,
     CLOSE,
@@ -160,6 +160,13 @@ class Protocol:
         if self._deflate is None:
             return False
         return len(message) >= self._deflate.threshold if compress is None else compress
+
+    @property
+    def volumes(self) -> tuple[Volume, Volume]:
+        """The compressed messages that were sent, and those that were received."""
+        if self._deflate is None:
+            return Volume(), Volume()
+        return self._deflate.compressor.volume, self._deflate.inflater.volume
 
     def send_in_steps(self, message: bytes, *, text: bool) -> Iterator[None]:
         """Compress a large message in steps, and queue it with the last; to stop is to do nothing.

@@ -16,7 +16,12 @@ KEY_SIZE: Final = 4
 _POOL_SIZE: Final = 256 * KEY_SIZE
 
 
-def mask(data: bytes, key: bytes, offset: int = 0) -> bytes:
+def mask_in_python(
+    data: bytes | bytearray | memoryview,
+    key: bytes | bytearray | memoryview,
+    offset: int = 0,
+    /,
+) -> bytes:
     """XOR `data` with the 4 bytes of `key`; masking and unmasking are the same operation.
 
     `offset` is the position of ``data[0]`` in its frame's payload: a payload that arrives in pieces
@@ -24,13 +29,31 @@ def mask(data: bytes, key: bytes, offset: int = 0) -> bytes:
 
     One XOR of two large integers: the fastest way that plain Python has.
     """
+    if type(data) is not bytes:
+        data = bytes(memoryview(data))
+    if type(key) is not bytes:
+        key = bytes(memoryview(key))
+    if len(key) != KEY_SIZE:
+        raise ValueError(f"key: {len(key)} bytes instead of 4")
     size = len(data)
-    offset %= KEY_SIZE
+    offset &= KEY_SIZE - 1
     if offset:
         key = key[offset:] + key[:offset]
     pad = (key * (size // KEY_SIZE + 1))[:size]
     xored = int.from_bytes(data, "little") ^ int.from_bytes(pad, "little")
     return xored.to_bytes(size, "little")
+
+
+# The same in C, where it was built and is not switched off.
+if os.environ.get("TRIO_WS_NO_EXTENSION"):
+    mask = mask_in_python
+else:
+    try:
+        from ._speedups import mask
+    except ImportError:
+        mask = mask_in_python
+
+MASKS_IN_C: Final = mask is not mask_in_python
 
 
 class KeyPool:

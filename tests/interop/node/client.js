@@ -1,18 +1,19 @@
-// Client with the ws package: node client.js URL PREFIX [CA] plays the cases of standard input.
+// Client with the ws package: node client.js PREFIX [CA] plays the cases of standard input.
 
 import { readFileSync } from "node:fs";
 import { text } from "node:stream/consumers";
 import WebSocket from "ws";
-import { Connection, announce, fingerprint } from "./common.js";
+import { Connection, announce, fingerprint, perMessageDeflate } from "./common.js";
 
-const [base, prefix, ca] = process.argv.slice(2);
+const [prefix, ca] = process.argv.slice(2);
 
 function connect(test) {
   const separator = test.path.includes("?") ? "&" : "?";
-  const url = `${base}${test.path}${separator}run=${prefix}${test.id}`;
-  const origin = test.origin === "same" ? base.replace("ws", "http") : test.origin;
+  const url = `${test.base}${test.path}${separator}run=${prefix}${test.id}`;
+  const origin = test.origin === "same" ? test.base.replace("ws", "http") : test.origin;
   return new WebSocket(url, test.offer, {
     ca: ca && readFileSync(ca),
+    perMessageDeflate: perMessageDeflate(test.deflate),
     ...(origin ? { origin } : {}),
   });
 }
@@ -36,8 +37,7 @@ async function play(websocket, test) {
   } else {
     await connection.close(test.code, test.reason);
   }
-  const subprotocol = websocket.protocol || null;
-  return { case: test.id, status: 101, received, closed: connection.end, subprotocol };
+  return { case: test.id, status: 101, received, closed: connection.end, ...connection.agreed };
 }
 
 async function run(test) {

@@ -11,7 +11,31 @@ export function announce(fact) {
 }
 
 export function messageData({ kind, unit, count }) {
-  return kind === "text" ? unit.repeat(count) : Buffer.alloc(count, PATTERN);
+  if (kind === "text") return unit.repeat(count);
+  return unit === "noise" ? noise(count) : Buffer.alloc(count, PATTERN);
+}
+
+function noise(count) {
+  const data = Buffer.alloc(count);
+  let state = 1;
+  for (let index = 0; index < count; index++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    data[index] = state >>> 24;
+  }
+  return data;
+}
+
+// The option of the ws package for what an end wants of permessage-deflate; null is nothing.
+export function perMessageDeflate(deflate) {
+  if (deflate === null) return false;
+  const options = {};
+  for (const [name, value] of Object.entries(deflate)) {
+    const camel = name.replace(/_./g, (match) => match[1].toUpperCase());
+    if (value !== null && value !== false) {
+      options[camel] = value;
+    }
+  }
+  return options;
 }
 
 export function fingerprint(data) {
@@ -25,6 +49,7 @@ export class Connection {
     this.websocket = websocket;
     this.received = [];
     this.pongs = new Set();
+    this.agreed = { subprotocol: websocket.protocol || null, extensions: websocket.extensions };
     this.end = null; // code and reason once the connection is closed
     this.wake = () => {};
     websocket.on("message", (data, isBinary) => {
@@ -56,7 +81,9 @@ export class Connection {
   async send(message) {
     const data = messageData(message);
     if (!message.fragments) {
-      this.websocket.send(data);
+      // Not given, `compress` is what the connection does; undefined is false.
+      const given = typeof message.compress === "boolean";
+      this.websocket.send(data, given ? { compress: message.compress } : {});
       return;
     }
     const payload = Buffer.from(data);

@@ -1,10 +1,12 @@
-// Echo server with the ws package: node server.js [PEM], the certificate and key to serve wss with.
+// Echo servers with the ws package: node server.js [PEM], the certificate and key to serve wss with.
+// What each wants of permessage-deflate comes on standard input, by its name.
 
 import { readFileSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
+import { text } from "node:stream/consumers";
 import { WebSocketServer } from "ws";
-import { Connection, announce } from "./common.js";
+import { Connection, announce, perMessageDeflate } from "./common.js";
 
 const SUBPROTOCOL = "echo.trio-ws";
 
@@ -23,6 +25,9 @@ async function obey(connection, verb, ...args) {
     for (let number = 0; number < Number(args[0]); number++) {
       connection.websocket.send(String(number));
     }
+  } else if (verb === "plain") {
+    const [kind, unit, count] = args;
+    await connection.send({ kind, unit, count: Number(count), compress: false });
   } else if (verb === "bytes") {
     await connection.send({ kind: "binary", count: Number(args[0]) });
   } else {
@@ -42,15 +47,26 @@ async function serve(websocket, request) {
     }
   }
   const run = new URL(request.url, "ws://host").searchParams.get("run");
-  announce({ run, closed: connection.end, subprotocol: websocket.protocol || null });
+  announce({ run, closed: connection.end, ...connection.agreed });
 }
 
 const pem = process.argv[2] === undefined ? undefined : readFileSync(process.argv[2]);
-const server = pem ? https.createServer({ cert: pem, key: pem }) : http.createServer();
-const websockets = new WebSocketServer({
-  server,
-  handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
-  verifyClient: ({ req }, done) => done(!req.url.startsWith("/reject"), 403, "no\n"),
-});
-websockets.on("connection", serve);
-server.listen(0, "127.0.0.1", () => announce({ port: server.address().port }));
+
+async function listen(deflate) {
+  const server = pem ? https.createServer({ cert: pem, key: pem }) : http.createServer();
+  const websockets = new WebSocketServer({
+    server,
+    perMessageDeflate: perMessageDeflate(deflate),
+    handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
+    verifyClient: ({ req }, done) => done(!req.url.startsWith("/reject"), 403, "no\n"),
+  });
+  websockets.on("connection", serve);
+  await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
+  return server.address().port;
+}
+
+const ports = {};
+for (const [name, deflate] of Object.entries(JSON.parse(await text(process.stdin)))) {
+  ports[name] = await listen(deflate);
+}
+announce({ ports });

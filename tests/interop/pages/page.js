@@ -19,7 +19,9 @@ const reporting = new Promise((resolve, reject) => {
 
 function messageData({ kind, unit, count }) {
   if (kind === "text") return unit.repeat(count);
-  return Uint8Array.from({ length: count }, (_, index) => index % 251);
+  let state = 1;
+  const noise = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) >>> 24;
+  return Uint8Array.from({ length: count }, (_, index) => (unit === "noise" ? noise() : index % 251));
 }
 
 async function fingerprint(data) {
@@ -45,11 +47,12 @@ function connect(url, offer = []) {
 
 async function play(test) {
   const separator = test.path.includes("?") ? "&" : "?";
-  const connection = connect(`${base}${test.path}${separator}run=${test.id}`, test.offer);
+  const connection = connect(`${test.base}${test.path}${separator}run=${test.id}`, test.offer);
   const { websocket, messages } = connection;
   await connection.until(() => connection.opened);
   if (!connection.opened) return { case: test.id, error: `closed: ${connection.end}` };
-  const subprotocol = websocket.protocol || null;
+  const { extensions, protocol } = websocket;
+  const agreed = { extensions, subprotocol: protocol || null };
   for (const message of test.send) websocket.send(messageData(message));
   await connection.until(() => messages.length >= test.receive.length);
   if (test.closer === "client" && test.how === "close") {
@@ -58,7 +61,7 @@ async function play(test) {
   }
   await connection.until(() => false);
   const received = await Promise.all(messages.map(fingerprint));
-  return { case: test.id, status: 101, received, closed: connection.end, subprotocol };
+  return { case: test.id, status: 101, received, closed: connection.end, ...agreed };
 }
 
 // Whether a WebSocket opens; used across origins.

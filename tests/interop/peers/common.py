@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from tests.interop.cases import Case, Message, fingerprint
+from tests.interop.compression import SETUPS
 
 HOST = "127.0.0.1"
 BETWEEN = b"between fragments"
@@ -36,8 +37,12 @@ class Connection(Protocol):
     def subprotocol(self) -> str | None:
         """The negotiated subprotocol."""
 
-    async def send(self, message: str | bytes) -> None:
-        """Send a message in one frame."""
+    @property
+    def extensions(self) -> str:
+        """The negotiated extensions, as in the answer; see compression.TELLS."""
+
+    async def send(self, message: str | bytes, *, compress: bool | None = None) -> None:
+        """Send a message in one frame; None compresses as the library does by itself."""
 
     async def send_fragments(self, pieces: list[bytes], *, text: bool) -> None:
         """Send a message in several frames; after the first, ping and wait for the pong."""
@@ -59,6 +64,9 @@ class Connection(Protocol):
 
     def closed(self) -> tuple[int, str]:
         """Code and reason of the Close frame that was received; 1005 if empty, 1006 if none."""
+
+    def traffic(self) -> tuple[int, int] | None:
+        """Bytes sent and received after the opening handshake, None if nobody counts."""
 
 
 def announce(fact: dict[str, Any]) -> None:
@@ -88,6 +96,8 @@ async def serve_connection(connection: Connection, target: str) -> None:
             "run": run_of(target),
             "closed": connection.closed(),
             "subprotocol": connection.subprotocol,
+            "extensions": connection.extensions,
+            "traffic": connection.traffic(),
         }
     )
 
@@ -107,6 +117,9 @@ async def _obey(connection: Connection, verb: str, *arguments: str) -> None:
     elif verb == "burst":
         for number in range(int(arguments[0])):
             await connection.send(str(number))
+    elif verb == "plain":
+        kind, unit, count = arguments
+        await _send(connection, Message(kind, unit, int(count), compress=False))
     elif verb == "bytes":
         await connection.send(Message("binary", count=int(arguments[0])).data)
     else:
@@ -117,7 +130,7 @@ async def _send(connection: Connection, message: Message) -> None:
     if message.fragments:
         await connection.send_fragments(message.pieces, text=message.kind == "text")
     else:
-        await connection.send(message.data)
+        await connection.send(message.data, compress=message.compress)
 
 
 async def play(connection: Connection, case: Case) -> dict[str, Any]:
@@ -148,6 +161,8 @@ async def play(connection: Connection, case: Case) -> dict[str, Any]:
         "received": received,
         "closed": connection.closed(),
         "subprotocol": connection.subprotocol,
+        "extensions": connection.extensions,
+        "traffic": connection.traffic(),
     }
 
 
@@ -160,6 +175,7 @@ class Link:
         self.secure = base.startswith("wss:")
         self.ssl = ssl.create_default_context(cafile=ca) if self.secure else None
         self.subprotocols = list(case.offer) or None
+        self.setup = SETUPS[case.compression]
         self.origin = case.origin or None
         if case.origin == "same":
             self.origin = base.replace("ws", "http", 1)
@@ -178,9 +194,10 @@ async def play_case(connect: Connect, link: Link, case: Case) -> dict[str, Any]:
         return {"case": case.id, "status": error.status}
 
 
-async def play_cases(connect: Connect, base: str, prefix: str, ca: str | None) -> None:
+async def play_cases(connect: Connect, prefix: str, ca: str | None) -> None:
     """Play the cases that arrive on standard input; announce the outcome of each."""
     for fields in json.load(sys.stdin):
+        base = fields.pop("base")
         case = Case.from_json(fields)
         try:
             outcome = await play_case(connect, Link(base, case, prefix + case.id, ca), case)
@@ -203,7 +220,7 @@ def main(
     serve: Callable[[argparse.Namespace], Awaitable[None]],
     connect: Connect,
 ) -> None:
-    """`server [--cert PEM]` or `client URL PREFIX [--ca PEM]`, in the event loop of `run`."""
+    """`server [--cert PEM]` or `client PREFIX [--ca PEM]`, in the event loop of `run`."""
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers(dest="role", required=True)
     server = commands.add_parser("server")
@@ -211,7 +228,6 @@ def main(
     server.add_argument("--unix", help="trio_ws only: listen on this path instead of TCP")
     server.add_argument("--any-origin", action="store_true", help="trio_ws only")
     client = commands.add_parser("client")
-    client.add_argument("url")
     client.add_argument("prefix")
     client.add_argument("--ca", help="trust this certificate authority")
     arguments = parser.parse_args()
@@ -220,6 +236,6 @@ def main(
         if arguments.role == "server":
             await serve(arguments)
         else:
-            await play_cases(connect, arguments.url, arguments.prefix, arguments.ca)
+            await play_cases(connect, arguments.prefix, arguments.ca)
 
     run(start)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import aiohttp
 from aiohttp import WSMsgType, web
 
 from tests.interop.cases import SUBPROTOCOL
+from tests.interop.compression import NAME, SETUPS, Deflate
 from tests.interop.peers import common
 
 
@@ -25,13 +28,17 @@ class _Connection:
     def __init__(self, websocket: Any, subprotocol: str | None, transport: Any) -> None:
         self.websocket = websocket
         self.subprotocol = subprotocol
+        own = "client" if transport is None else "server"
+        bits = websocket.compress  # of its own window; 0 or False is no compression
+        self.extensions = f"{NAME}; {own}_max_window_bits={int(bits)}" if bits else ""
         self.transport = transport
         self.messages: deque[str | bytes] = deque()
         self.pongs: set[bytes] = set()
         self.close_reason = ""
         self.over = False
 
-    async def send(self, message: str | bytes) -> None:
+    async def send(self, message: str | bytes, *, compress: bool | None = None) -> None:
+        assert compress is None, "aiohttp compresses every message"
         if isinstance(message, str):
             await self.websocket.send_str(message)
         else:
@@ -77,33 +84,45 @@ class _Connection:
         code = self.websocket.close_code
         return code or 1005, self.close_reason  # it reports an empty Close frame as code 0
 
+    def traffic(self) -> None:
+        return None
 
-async def serve(arguments: argparse.Namespace) -> None:
-    """An echo server on a port of its choice."""
 
-    async def handler(request: web.Request) -> web.StreamResponse:
-        if common.rejects(request.path_qs):
-            return web.Response(status=403, text="no\n")
-        websocket = web.WebSocketResponse(autoping=False, protocols=[SUBPROTOCOL])
-        await websocket.prepare(request)
-        connection = _Connection(websocket, websocket.ws_protocol, request.transport)
-        await common.serve_connection(connection, request.path_qs)
-        return websocket
+async def _handle(request: web.Request, *, compress: bool) -> web.StreamResponse:
+    if common.rejects(request.path_qs):
+        return web.Response(status=403, text="no\n")
+    websocket = web.WebSocketResponse(autoping=False, protocols=[SUBPROTOCOL], compress=compress)
+    await websocket.prepare(request)
+    connection = _Connection(websocket, websocket.ws_protocol, request.transport)
+    await common.serve_connection(connection, request.path_qs)
+    return websocket
 
+
+async def _start(context: ssl.SSLContext | None, deflate: Deflate | None) -> int:
     app = web.Application()
-    app.router.add_get("/{path:.*}", handler)
+    app.router.add_get("/{path:.*}", partial(_handle, compress=deflate is not None))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, common.HOST, 0, ssl_context=common.server_context(arguments))
+    site = web.TCPSite(runner, common.HOST, 0, ssl_context=context)
     await site.start()
-    common.announce({"port": runner.addresses[0][1]})
+    port: int = runner.addresses[0][1]
+    return port
+
+
+async def serve(arguments: argparse.Namespace) -> None:
+    """An echo server for each setup, on ports of its choice."""
+    context = common.server_context(arguments)
+    ports = {name: await _start(context, setup.theirs) for name, setup in SETUPS.items()}
+    common.announce({"ports": ports})
     await asyncio.Event().wait()
 
 
 @asynccontextmanager
 async def connect(link: common.Link) -> AsyncIterator[common.Connection]:
     """Connect; the caller closes."""
+    deflate = link.setup.theirs
     options: dict[str, Any] = {
+        "compress": 0 if deflate is None else deflate.server_max_window_bits or 15,
         "protocols": link.subprotocols or (),
         "origin": link.origin,
         "ssl": link.ssl or True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from websockets.asyncio.client import connect as websockets_connect
@@ -13,17 +13,20 @@ from websockets.asyncio.server import serve as websockets_serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.interop.cases import SUBPROTOCOL
-from tests.interop.peers import common
+from tests.interop.compression import SETUPS
+from tests.interop.peers import common, websockets_deflate
 
 
 class _Connection:
     """A connection of `websockets` as peers.common wants it."""
 
-    def __init__(self, websocket: Any) -> None:
+    def __init__(self, websocket: Any, *, client: bool) -> None:
         self.websocket = websocket
         self.subprotocol: str | None = websocket.subprotocol
+        self.extensions = websockets_deflate.extensions(websocket, client=client)
 
-    async def send(self, message: str | bytes) -> None:
+    async def send(self, message: str | bytes, *, compress: bool | None = None) -> None:
+        assert compress is None, "websockets compresses every message"
         await self.websocket.send(message)
 
     async def send_fragments(self, pieces: list[bytes], *, text: bool) -> None:
@@ -59,12 +62,15 @@ class _Connection:
     def closed(self) -> tuple[int, str]:
         return self.websocket.close_code, self.websocket.close_reason
 
+    def traffic(self) -> None:
+        return None
+
 
 async def serve(arguments: argparse.Namespace) -> None:
-    """An echo server on a port of its choice."""
+    """An echo server for each setup, on ports of its choice."""
 
     async def handler(websocket: Any) -> None:
-        await common.serve_connection(_Connection(websocket), websocket.request.path)
+        await common.serve_connection(_Connection(websocket, client=False), websocket.request.path)
 
     def process_request(websocket: Any, request: Any) -> Any:
         return websocket.respond(403, "no\n") if common.rejects(request.path) else None
@@ -77,9 +83,15 @@ async def serve(arguments: argparse.Namespace) -> None:
         "process_request": process_request,
         "select_subprotocol": select_subprotocol,
     }
-    async with websockets_serve(handler, common.HOST, 0, **options) as server:
-        common.announce({"port": next(iter(server.sockets)).getsockname()[1]})
-        await server.serve_forever()
+    ports = {}
+    async with AsyncExitStack() as stack:
+        for name, setup in SETUPS.items():
+            compression = websockets_deflate.options(setup.theirs, client=False)
+            serving = websockets_serve(handler, common.HOST, 0, **options, **compression)
+            server = await stack.enter_async_context(serving)
+            ports[name] = next(iter(server.sockets)).getsockname()[1]
+        common.announce({"ports": ports})
+        await asyncio.Event().wait()
 
 
 @asynccontextmanager
@@ -90,12 +102,13 @@ async def connect(link: common.Link) -> AsyncIterator[common.Connection]:
         "origin": link.origin,
         "ssl": link.ssl,
         "proxy": None,
+        **websockets_deflate.options(link.setup.theirs, client=True),
     }
     try:
         websocket = await websockets_connect(link.url, **options)
     except InvalidStatus as error:
         raise common.Rejected(error.response.status_code) from error
-    yield _Connection(websocket)
+    yield _Connection(websocket, client=True)
 
 
 def run(main: common.Main) -> None:

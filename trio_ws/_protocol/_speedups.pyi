@@ -1,0 +1,6 @@
+def mask(
+    data: bytes | bytearray | memoryview,
+    key: bytes | bytearray | memoryview,
+    offset: int = 0,
+    /,
+) -> bytes: ...
