@@ -3,6 +3,7 @@
 import pytest
 
 from tests.harness.catalogue import CASES, SEEDS
+from tests.harness.deflated import DeflateError
 from tests.harness.runner import run_all
 from tests.harness.sabotage import SABOTAGES, found
 from tests.harness.tally import TOTAL
@@ -12,7 +13,7 @@ from tests.harness.wire import WireError, parse
 TOTAL.all_cases = len(CASES) * len(SEEDS)
 
 
-@pytest.mark.checklist("CA01", "CA02", "CA04")
+@pytest.mark.checklist("CA01", "CA02", "CA04", "PD09")
 @pytest.mark.parametrize("seed", SEEDS, ids="seed{}".format)
 @pytest.mark.parametrize("name", CASES)
 def test_cancelled_anywhere(name: str, seed: int) -> None:
@@ -59,6 +60,54 @@ def test_the_parser_reads() -> None:
     frames = b"\x01\x02he\x89\x01p\x80\x03llo\x82\x00\x82\x7e\x01"
     wire = parse(_SWITCHED + frames, client=False)
     assert (wire.messages, wire.pings, wire.rest) == (["hello", b""], [b"p"], b"\x82\x7e\x01")
+
+
+_DEFLATE = b"Sec-WebSocket-Extensions: permessage-deflate"
+_HELLO = b"\xf2\x48\xcd\xc9\xc9\x07\x00"  # RFC 7692 section 7.2.3.1
+_AGAIN = b"\xf2\x00\x11\x00\x00"  # section 7.2.3.2: it refers to the first
+
+
+def switched(parameters: bytes = b"") -> bytes:
+    """An answer that agrees on compression."""
+    return _SWITCHED[:-2] + _DEFLATE + parameters + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "frames", "error"),
+    [
+        pytest.param(b"", b"\xc9\x00", WireError, id="RSV1 on a ping"),
+        pytest.param(b"", b"\x41\x01\xf2\xc0\x00", WireError, id="RSV1 in the middle"),
+        pytest.param(b"", b"\xa1\x00", WireError, id="RSV2"),
+        pytest.param(b"", b"\xc1\x05" + _AGAIN, DeflateError, id="refers to nothing"),
+        pytest.param(b"", b"\xc1\x03" + _HELLO[:3], DeflateError, id="ends within a block"),
+        pytest.param(b"", b"\xc1\x02\x03\x00", DeflateError, id="a final block"),
+        pytest.param(b"", b"\xc1\x02\xff\xff", DeflateError, id="no DEFLATE"),
+        pytest.param(b"", b"\xc1\x07\x00\x01\x00\xfe\xff\xff\x00", DeflateError, id="no UTF-8"),
+        pytest.param(
+            b"; server_no_context_takeover",
+            b"\xc1\x07" + _HELLO + b"\xc1\x05" + _AGAIN,
+            DeflateError,
+            id="a window that was to be dropped",
+        ),
+        pytest.param(b"; x", b"", DeflateError, id="unknown parameter"),
+        pytest.param(b", x-other", b"", DeflateError, id="unknown extension"),
+    ],
+)
+def test_the_parser_refuses_compressed(
+    parameters: bytes, frames: bytes, error: type[Exception]
+) -> None:
+    """The harness's own parser tells compressed data that is out of step (RFC 7692)."""
+    with pytest.raises(error):
+        parse(switched(parameters) + frames, client=False)
+
+
+@pytest.mark.parametrize("split", range(len(_HELLO)))
+def test_the_parser_inflates(split: int) -> None:
+    """The examples of RFC 7692 section 7.2.3, in fragments, with a message as it is between."""
+    frames = b"\x41%c%b\x80%c%b" % (split, _HELLO[:split], 7 - split, _HELLO[split:])
+    frames += b"\x81\x02as\xc1\x05" + _AGAIN
+    wire = parse(switched(b"; server_max_window_bits=9") + frames, client=False)
+    assert (wire.messages, wire.compressed) == (["Hello", "as", "Hello"], {0: 7, 2: 5})
 
 
 @pytest.mark.parametrize("name", SABOTAGES)

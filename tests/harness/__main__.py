@@ -4,6 +4,7 @@
 
     python -m tests.harness send_large-mem-client/1/scope:3    one point
     python -m tests.harness --every --seeds 10 send_           each step of what has "send_" in it
+    python -m tests.harness takeover fresh                     all cases with compression
 """
 
 from __future__ import annotations
@@ -44,10 +45,8 @@ def main() -> int:
     if points:
         sys.stdout.writelines(f"{line}\n" for line in violations)
     else:
-        sys.stdout.write(
-            f"{total.points} points ({total.missed} missed) in {total.cases} cases,"
-            f" {len(violations)} violations, {seconds:.0f} s\n"
-        )
+        sys.stdout.writelines(f"{line}\n" for line in total.report())
+        sys.stdout.write(f"{total.missed} missed, {total.cases} cases, {seconds:.0f} s\n")
     return bool(violations)
 
 

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import opens, pairs
+from . import opens, pairs, steps
 from .injection import Injection
-from .runner import FIRST_SEED, Case
+from .runner import FIRST_SEED, Case, cases
 
-SCENARIOS: Final = [*pairs.SCENARIOS, *opens.SCENARIOS]
-CASES: Final = {
-    str(case): case
-    for case in (
-        Case(scenario, transport, role)
-        for scenario in SCENARIOS
-        for transport in scenario.transports
-        for role in scenario.roles
-    )
-}
+SCENARIOS: Final = [*pairs.SCENARIOS, *steps.SCENARIOS, *opens.SCENARIOS]
+CASES: Final = {str(case): case for scenario in SCENARIOS for case in cases(scenario)}
 SEEDS: Final = (FIRST_SEED, FIRST_SEED + 1)
 
 

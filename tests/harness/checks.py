@@ -4,8 +4,10 @@ I1 the wire is a prefix of well-formed frames. I2 each message that was sent arr
 or not at all, in order, and each whose send returned arrived unless the connection was lost. I3
 what was received has no gap and no double. I4 the connection is usable or closed. I5 tasks,
 streams and descriptors are what they were. I6 at most one Close, and nothing behind it. I7 the
-compressors agree. I8 only documented exceptions, and Cancelled neither swallowed nor leaked. I9
-all in time. I10 no warning. And the goodbye: a peer of a cancelled connection sees 1001.
+contexts of compressor and inflater agree, in both directions: what is on the wire inflates to what
+was sent, is as small as all that went before it allows, and the library receives the same. I8 only
+documented exceptions, and Cancelled neither swallowed nor leaked. I9 all in time. I10 no warning.
+And the goodbye: a peer of a cancelled connection sees 1001.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import trio
 
 import trio_ws
 
+from .content import LARGE
+from .deflated import DeflateError, Expected
 from .injection import CALL_KINDS
 from .wire import Wire, WireError, parse
 from .world import CONNECT_TIMEOUT, DISCONNECT_TIMEOUT, PROBE_TIMEOUT, WRITE_TIMEOUT, Side, World
@@ -21,12 +25,14 @@ from .world import CONNECT_TIMEOUT, DISCONNECT_TIMEOUT, PROBE_TIMEOUT, WRITE_TIM
 # Virtual seconds that a cancelled call may take: a Close frame and a close_notify on a stream that
 # takes neither, half a second each.
 _CANCELLED_WITHIN = 1.01
+# Close code of an end that could not inflate a message.
+_CORRUPT = 1007
 # That any call of a scenario may take: all deadlines in a row, and the scenario's own sleeps.
 _ENDED_WITHIN = CONNECT_TIMEOUT + WRITE_TIMEOUT + DISCONNECT_TIMEOUT + 4
 
 
 async def probe(world: World, side: Side) -> None:
-    """I4: is a connection that says it is open usable? A ping and three messages each way."""
+    """I4: is a connection that says it is open usable? A ping and some messages each way."""
     ends = (side, side.peer)
     if any(end.connection.closed is not None for end in ends):
         world.usable = False
@@ -37,6 +43,9 @@ async def probe(world: World, side: Side) -> None:
             await end.connection.ping()
             for _ in range(3):
                 await end.send(end.text())
+            if world.deflate is not None:  # I7, in steps as well
+                for size in (LARGE, 20, 300):
+                    await end.send(end.binary(size))
         except trio_ws.ConnectionClosed:
             pass  # `closed` tells
 
@@ -112,14 +121,19 @@ def check_wires(world: World, *, survives: bool) -> None:
     """I1, I2, I3, I6 and the goodbye."""
     for sides in world.sides.values():
         wires: dict[str, Wire] = {}
+        answer = sides["server"].link.log("server")
         for side in sides.values():
+            log = side.link.log(side.role)
             try:
-                wires[side.role] = parse(side.link.log(side.role), client=side.role == "client")
+                wires[side.role] = parse(log, client=side.role == "client", answer=answer)
             except WireError as exc:
                 world.violate("I1", f"{side.role}: {exc}")
+            except DeflateError as exc:
+                world.violate("I7", f"{side.role}: {exc}")
         for role, wire in wires.items():
             _check_sent(world, sides[role], wire)
             _check_received(world, sides[role], wire)
+            _check_contexts(world, sides[role], wire)
             _check_goodbye(world, sides[role], wire, wires.get(sides[role].peer.role))
     kind = "" if world.injection is None else world.injection.kind
     if survives and world.usable is False and kind in CALL_KINDS:
@@ -135,6 +149,8 @@ def _check_sent(world: World, side: Side, wire: Wire) -> None:
         )
     if side.conn is None:
         return
+    if _is_corrupt(world, side, wire):
+        return
     waiting = list(wire.messages)
     for entry in side.sent:
         arrived = bool(waiting) and waiting[0] == entry.message
@@ -148,6 +164,16 @@ def _check_sent(world: World, side: Side, wire: Wire) -> None:
         world.violate("I2", f"{side.role}: sent twice, or out of order: {waiting[0][:30]!r}")
 
 
+def _is_corrupt(world: World, side: Side, wire: Wire) -> bool:
+    """I7: does a message inflate to what was never sent?"""
+    sent = {entry.message for entry in side.sent}
+    for number in wire.compressed:
+        if wire.messages[number] not in sent:
+            world.violate("I7", f"{side.role}: never sent: {wire.messages[number][:40]!r}")
+            return True
+    return False
+
+
 def _check_received(world: World, side: Side, wire: Wire) -> None:
     """I3: what the peer has received is what is on the wire, without a gap."""
     peer = side.peer
@@ -155,12 +181,39 @@ def _check_received(world: World, side: Side, wire: Wire) -> None:
         return
     received = peer.received
     if received != wire.messages[: len(received)]:
-        world.violate("I3", f"{peer.role}: a gap or a double in {received!r:.200}")
+        known = all(message in wire.messages for message in received)
+        invariant = "I7" if wire.compressed and not known else "I3"
+        world.violate(invariant, f"{peer.role}: a gap or a double in {received!r:.200}")
     elif len(received) < len(wire.messages) and (
         world.usable or (wire.close is not None and not peer.has_closed)
     ):
         missing = wire.messages[len(received)]
         world.violate("I3", f"{peer.role}: has not received {missing[:30]!r}")
+
+
+def _check_contexts(world: World, side: Side, wire: Wire) -> None:
+    """I7: the compressor has its whole window, and the peer's inflater understands it."""
+    wish = world.deflate
+    if wish is None or not wire.head:
+        return
+    if wire.agreed is None:
+        if side.role == "server" and side.conn is not None:
+            world.violate("I7", "no compression was agreed on")
+        return
+    world.inflated += len(wire.compressed)
+    peer = side.peer.conn
+    if peer is not None and peer.closed is not None and peer.closed.code == _CORRUPT:
+        world.violate("I7", f"{side.peer.role}: {peer.closed}, of data that inflates")
+    if not wire.agreed.takeover[side.role]:
+        return
+    bits = wire.agreed.bits[side.role]
+    expected = Expected(bits, level=wish.level, mem_level=wish.mem_level)
+    for number, size in wire.compressed.items():
+        message = wire.messages[number]
+        most = expected.most(message.encode() if isinstance(message, str) else message)
+        if size > most:
+            world.violate("I7", f"{side.role}: {size} bytes of {most}: {message[:30]!r}")
+            return
 
 
 def _check_goodbye(world: World, side: Side, wire: Wire, answer: Wire | None) -> None:

@@ -43,6 +43,11 @@ class Network(trio.abc.Listener[trio.abc.Stream]):
                 originals
             )
 
+    @property
+    def options(self) -> Any:
+        """Of every connection."""
+        return self._world.options
+
     # The client's side
 
     @property

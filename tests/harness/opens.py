@@ -14,7 +14,7 @@ from .injection import CALL_KINDS, KINDS
 from .links import HOST, SMALL
 from .network import PORT, Network
 from .runner import Scenario
-from .world import TIMING, ScenarioError, Side, World, hold
+from .world import ScenarioError, Side, World, hold
 
 SCENARIOS: list[Scenario] = []
 
@@ -27,6 +27,7 @@ def scenario(
     *,
     kinds: tuple[str, ...] = KINDS,
     transports: tuple[str, ...] = ("mem", "tls", "sock"),
+    compressed: tuple[tuple[str, str, str], ...] = (),
     use: bool = False,
 ) -> Callable[[NetworkBody], NetworkBody]:
     """Register a scenario on a network; see `Scenario`."""
@@ -45,6 +46,7 @@ def scenario(
                 kinds=kinds,
                 transports=transports,
                 roles=(role,),
+                compressed=compressed,
                 cap=6,
                 pair=False,
                 use=use,
@@ -84,7 +86,7 @@ async def client(network: Network, path: str) -> None:
     """A client that talks, and ends as it may."""
     try:
         url = network.url(path)
-        async with trio_ws.open_websocket_url(url, network.ssl_context, **TIMING) as conn:
+        async with trio_ws.open_websocket_url(url, network.ssl_context, **network.options) as conn:
             await talk(adopt(network, "client", path, conn))
     except DOCUMENTED:
         pass
@@ -101,7 +103,7 @@ async def start_server(
             None,
             PORT,
             network.server_ssl_context,
-            **(TIMING | options),
+            **(network.options | options),
         )
     )
     return server
@@ -118,7 +120,7 @@ async def enclosed(world: World, call: Callable[[], Awaitable[None]]) -> None:
 # Clients
 
 
-@scenario("client")
+@scenario("client", compressed=(("takeover", "mem", "client"),))
 async def open_websocket_url(world: World, network: Network) -> None:
     """From the URL to the end of the block."""
     world.owns_connection = True
@@ -126,7 +128,7 @@ async def open_websocket_url(world: World, network: Network) -> None:
 
     async def call() -> None:
         url = network.url("/a")
-        async with trio_ws.open_websocket_url(url, network.ssl_context, **TIMING) as conn:
+        async with trio_ws.open_websocket_url(url, network.ssl_context, **network.options) as conn:
             await talk(adopt(network, "client", "/a", conn))
 
     await enclosed(world, call)
@@ -141,7 +143,9 @@ async def open_websocket(world: World, network: Network) -> None:
     async def call() -> None:
         network.expect("/a")
         use_ssl = network.ssl_context or False
-        async with trio_ws.open_websocket(HOST, PORT, "/a", use_ssl=use_ssl, **TIMING) as conn:
+        async with trio_ws.open_websocket(
+            HOST, PORT, "/a", use_ssl=use_ssl, **network.options
+        ) as conn:
             side = adopt(network, "client", "/a", conn)
             await talk(side, 2)
             world.must_raise = ScenarioError
@@ -158,7 +162,9 @@ async def connect_websocket_url(world: World, network: Network) -> None:
 
     async def call() -> None:
         url = network.url("/a")
-        conn = await trio_ws.connect_websocket_url(nursery, url, network.ssl_context, **TIMING)
+        conn = await trio_ws.connect_websocket_url(
+            nursery, url, network.ssl_context, **network.options
+        )
         side = adopt(network, "client", "/a", conn)
         await talk(side, 1)
         await side.close()
@@ -175,7 +181,7 @@ async def connect_websocket(world: World, network: Network) -> None:
     async def call() -> None:
         network.expect("/a")
         conn = await trio_ws.connect_websocket(
-            nursery, HOST, PORT, "/a", use_ssl=network.ssl_context or False, **TIMING
+            nursery, HOST, PORT, "/a", use_ssl=network.ssl_context or False, **network.options
         )
         adopt(network, "client", "/a", conn)
 
@@ -188,7 +194,7 @@ async def connect_to_a_silent_server(world: World, network: Network) -> None:
 
     async def call() -> None:
         url = network.url("/a")
-        async with trio_ws.open_websocket_url(url, network.ssl_context, **TIMING):
+        async with trio_ws.open_websocket_url(url, network.ssl_context, **network.options):
             raise AssertionError
 
     await enclosed(world, call)
@@ -208,7 +214,7 @@ async def connect_and_be_rejected(world: World, network: Network) -> None:
 async def _expect_rejection(network: Network, path: str) -> None:
     try:
         url = network.url(path)
-        async with trio_ws.open_websocket_url(url, network.ssl_context, **TIMING):
+        async with trio_ws.open_websocket_url(url, network.ssl_context, **network.options):
             raise AssertionError
     except trio_ws.HandshakeError:
         await trio.lowlevel.checkpoint()
@@ -243,12 +249,14 @@ async def _wrap(world: World, call: Callable[[Side, trio.abc.Stream], Awaitable[
 
 async def _wrap_client(side: Side, stream: trio.abc.Stream) -> None:
     assert side.nursery is not None
-    side.conn = await trio_ws.wrap_client_stream(side.nursery, stream, HOST, "/", **TIMING)
+    side.conn = await trio_ws.wrap_client_stream(
+        side.nursery, stream, HOST, "/", **side.world.options
+    )
 
 
 async def _wrap_server(side: Side, stream: trio.abc.Stream) -> None:
     assert side.nursery is not None
-    request = await trio_ws.wrap_server_stream(side.nursery, stream, **TIMING)
+    request = await trio_ws.wrap_server_stream(side.nursery, stream, **side.world.options)
     side.conn = await request.accept(extra_headers=[(b"x-size", b"x" * 100)])
 
 
@@ -258,7 +266,7 @@ async def wrap_client_stream(world: World, _: Network) -> None:
     await _wrap(world, _wrap_client)
 
 
-@scenario("server", use=True)
+@scenario("server", use=True, compressed=(("takeover", "mem", "server"),))
 async def wrap_server_stream(world: World, _: Network) -> None:
     """A server over a stream, and accept."""
     await _wrap(world, _wrap_server)
@@ -271,7 +279,7 @@ async def accept_twice(world: World, _: Network) -> None:
     async def call(side: Side, stream: trio.abc.Stream) -> None:
         assert side.nursery is not None
         with trio.CancelScope(shield=True):
-            request = await trio_ws.wrap_server_stream(side.nursery, stream, **TIMING)
+            request = await trio_ws.wrap_server_stream(side.nursery, stream, **world.options)
         try:
             side.conn = await request.accept()
         except trio.Cancelled:
@@ -288,7 +296,7 @@ async def reject(world: World, _: Network) -> None:
 
     async def call(side: Side, stream: trio.abc.Stream) -> None:
         assert side.nursery is not None
-        request = await trio_ws.wrap_server_stream(side.nursery, stream, **TIMING)
+        request = await trio_ws.wrap_server_stream(side.nursery, stream, **world.options)
         await request.reject(404, extra_headers=[("x-why", "gone")], body=b"not here " * 10)
 
     await _wrap(world, call)
@@ -314,7 +322,7 @@ async def serve_websocket(world: World, network: Network) -> None:
                     None,
                     PORT,
                     network.server_ssl_context,
-                    **TIMING,
+                    **network.options,
                 )
             )
             await started.send(None)
@@ -334,7 +342,7 @@ async def serve_websocket(world: World, network: Network) -> None:
             nursery.cancel_scope.deadline = trio.current_time() + 20
 
 
-@scenario("server")
+@scenario("server", compressed=(("takeover", "mem", "server"),))
 async def handler(world: World, network: Network) -> None:
     """A handler is cancelled, or the handler nursery."""
     world.owns_connection = True
@@ -435,7 +443,7 @@ async def _get(network: Network, path: str) -> bytes:
     return answer
 
 
-@scenario("server")
+@scenario("server", compressed=(("takeover", "mem", "server"),))
 async def server_aclose(world: World, network: Network) -> None:
     """A graceful shutdown with clients that talk, one that says nothing, and one that is deaf."""
     server = await start_server(world, network, echo)
@@ -444,7 +452,9 @@ async def server_aclose(world: World, network: Network) -> None:
     async def idle(path: str) -> None:
         try:
             url = network.url(path)
-            async with trio_ws.open_websocket_url(url, network.ssl_context, **TIMING) as conn:
+            async with trio_ws.open_websocket_url(
+                url, network.ssl_context, **network.options
+            ) as conn:
                 side = adopt(network, "client", path, conn)
                 await talk(side, 1)
                 if path == "/deaf":

@@ -3,46 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from functools import partial
 
 import trio
 
 import trio_ws
 
 from .injection import KINDS
+from .registry import DEFLATED, SOMEWHAT_DEFLATED
+from .registry import scenario as register
 from .runner import Scenario
 from .world import FLOOD, ScenarioError, World
 
-Body = Callable[[World], Awaitable[None]]
 SCENARIOS: list[Scenario] = []
-
-
-def scenario(
-    *,
-    kinds: tuple[str, ...] = KINDS,
-    transports: tuple[str, ...] = ("mem", "tls", "sock"),
-    roles: tuple[str, ...] = ("client", "server"),
-    survives: bool = False,
-    **options: Any,
-) -> Callable[[Body], Body]:
-    """Register a scenario on a pair; see `Scenario`."""
-
-    def register(body: Body) -> Body:
-        SCENARIOS.append(
-            Scenario(
-                name=body.__name__,
-                body=body,
-                kinds=kinds,
-                transports=transports,
-                roles=roles,
-                cap=3,
-                survives=survives,
-                options=options,
-            )
-        )
-        return body
-
-    return register
+scenario = partial(register, SCENARIOS)
 
 
 def sizes(world: World, count: int) -> list[int]:
@@ -53,7 +27,7 @@ def sizes(world: World, count: int) -> list[int]:
 # Sending
 
 
-@scenario(survives=True)
+@scenario(survives=True, compressed=DEFLATED)
 async def send_small(world: World) -> None:
     """Text, binary and empty messages, with a reading peer."""
     me = world.me
@@ -70,7 +44,7 @@ async def send_small(world: World) -> None:
     await world.run_victim(call)
 
 
-@scenario(survives=True)
+@scenario(survives=True, compressed=DEFLATED)
 async def send_large(world: World) -> None:
     """Messages over the output's mark, so that each but the first waits for room."""
     me = world.me
@@ -84,7 +58,7 @@ async def send_large(world: World) -> None:
     await world.run_victim(call)
 
 
-@scenario(survives=True)
+@scenario(survives=True, compressed=DEFLATED)
 async def send_under_back_pressure(world: World) -> None:
     """The peer reads only after a while."""
     me = world.me
@@ -106,7 +80,7 @@ async def send_under_back_pressure(world: World) -> None:
     await world.run_victim(call)
 
 
-@scenario(survives=True)
+@scenario(survives=True, compressed=DEFLATED)
 async def send_concurrently(world: World) -> None:
     """Four tasks send; one of them is cancelled, in the middle of the queue."""
     me = world.me
@@ -128,7 +102,7 @@ async def _later(world: World, call: Callable[[], Awaitable[None]]) -> None:
     world.spawn(call)
 
 
-@scenario(survives=True)
+@scenario(survives=True, compressed=DEFLATED)
 async def send_both_ways(world: World) -> None:
     """Both ends send more than the link holds before they receive anything."""
     me, peer = world.me, world.peer
@@ -149,7 +123,9 @@ async def send_both_ways(world: World) -> None:
     await world.run_victim(call)
 
 
-@scenario(kinds=("scope", "woken", "deadline", "anywhere"), survives=True)
+@scenario(
+    kinds=("scope", "woken", "deadline", "anywhere"), survives=True, compressed=SOMEWHAT_DEFLATED
+)
 async def send_message_and_get_message(world: World) -> None:
     """The names of trio-websocket."""
     me = world.me
@@ -167,7 +143,7 @@ async def send_message_and_get_message(world: World) -> None:
     await world.run_victim(call)
 
 
-@scenario(kinds=("scope", "woken", "nursery", "collapse"))
+@scenario(kinds=("scope", "woken", "nursery", "collapse"), compressed=SOMEWHAT_DEFLATED)
 async def send_while_the_peer_closes(world: World) -> None:
     """The peer closes in the middle of a flood."""
     me = world.me
@@ -195,7 +171,7 @@ async def _flood(world: World, count: int = 8) -> None:
         await peer.send(peer.binary(size // 8))
 
 
-@scenario(survives=True)
+@scenario(survives=True, compressed=SOMEWHAT_DEFLATED)
 async def receive(world: World) -> None:
     """Messages arrive one after the other."""
     world.spawn(_flood, world)
@@ -207,7 +183,7 @@ async def receive(world: World) -> None:
     await world.run_victim(call)
 
 
-@scenario(survives=True, message_queue_size=1)
+@scenario(survives=True, message_queue_size=1, compressed=SOMEWHAT_DEFLATED)
 async def receive_from_a_full_queue(world: World) -> None:
     """The queue holds one message, so each receive starts the reader again."""
     world.spawn(_flood, world)
@@ -220,7 +196,7 @@ async def receive_from_a_full_queue(world: World) -> None:
     await world.run_victim(call)
 
 
-@scenario(survives=True)
+@scenario(survives=True, compressed=SOMEWHAT_DEFLATED)
 async def receive_concurrently(world: World) -> None:
     """Three tasks receive; each message goes to one."""
     world.spawn(_flood, world)
@@ -234,7 +210,7 @@ async def receive_concurrently(world: World) -> None:
     await world.run_victim(call)
 
 
-@scenario()
+@scenario(compressed=SOMEWHAT_DEFLATED)
 async def iterate(world: World) -> None:
     """`async for` until the peer closes."""
     me = world.me
@@ -325,7 +301,7 @@ async def ping(world: World) -> None:
     await world.run_victim(call)
 
 
-@scenario(survives=True)
+@scenario(survives=True, compressed=SOMEWHAT_DEFLATED)
 async def ping_under_back_pressure(world: World) -> None:
     """Pings wait for their turn behind a flood, and answer one another."""
     me = world.me
@@ -345,7 +321,11 @@ async def ping_under_back_pressure(world: World) -> None:
     await world.run_victim(pings)
 
 
-@scenario(kinds=("scope", "woken", "deadline", "anywhere", "nursery"), survives=True)
+@scenario(
+    kinds=("scope", "woken", "deadline", "anywhere", "nursery"),
+    survives=True,
+    compressed=SOMEWHAT_DEFLATED,
+)
 async def pong(world: World) -> None:
     """Unsolicited pongs, behind large messages."""
     me = world.me
@@ -382,7 +362,7 @@ async def receive_with_keepalive(world: World) -> None:
 # Closing
 
 
-@scenario()
+@scenario(compressed=SOMEWHAT_DEFLATED)
 async def aclose(world: World) -> None:
     """Close while messages are under way in both directions, then close again."""
     me, peer = world.me, world.peer
@@ -451,7 +431,7 @@ async def wait_closed(world: World) -> None:
     await world.run_victim(world.me.connection.wait_closed)
 
 
-@scenario(kinds=KINDS)
+@scenario(kinds=KINDS, compressed=SOMEWHAT_DEFLATED)
 async def leave_the_block(world: World) -> None:
     """`async with connection`, left normally."""
     me = world.me

@@ -6,9 +6,11 @@ import gc
 import os
 import sys
 import warnings
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
+from unittest import mock
 
 import trio
 import trio.testing
@@ -33,11 +35,13 @@ class Scenario:
         kinds: how it is cancelled.
         transports: over which links.
         roles: on which end the victim is.
+        compressed: compression, transport and role of the cases with compression.
         cap: the most points of a kind and a seed; beyond it, evenly spread ones are taken, others
             for each seed. The first seed takes every step of the victim.
         pair: the body gets a connected pair.
         use: a connection that is open afterwards is used, before it is closed.
         survives: the connection must be usable after the call was cancelled.
+        step: of the pair's link, the most bytes that travel at once; None leaves it to `STEP`.
         options: of the pair's connections.
     """
 
@@ -47,37 +51,50 @@ class Scenario:
     transports: tuple[str, ...]
     roles: tuple[str, ...]
     cap: int
+    compressed: tuple[tuple[str, str, str], ...] = ()
     pair: bool = True
     use: bool = True
     survives: bool = False
+    step: int | None = None
     options: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A scenario on one transport and one end."""
+    """A scenario on one transport and one end, with compression or without."""
 
     scenario: Scenario
     transport: str
     role: str
+    compression: str = "plain"
 
     def __str__(self) -> str:
-        return f"{self.scenario.name}-{self.transport}-{self.role}"
+        name = f"{self.scenario.name}-{self.transport}-{self.role}"
+        return name if self.compression == "plain" else f"{name}-{self.compression}"
+
+
+def cases(scenario: Scenario) -> Iterator[Case]:
+    """All cases of a scenario."""
+    for transport in scenario.transports:
+        for role in scenario.roles:
+            yield Case(scenario, transport, role)
+    for compression, transport, role in scenario.compressed:
+        yield Case(scenario, transport, role, compression)
 
 
 def run_once(case: Case, seed: int, injection: Injection | None) -> World:
     """Run a scenario in a world of its own, and check the invariants."""
     scenario = case.scenario
-    world = World(case.transport, case.role, seed, injection)
+    world = World(case.transport, case.role, seed, injection, case.compression)
     descriptors = _count_descriptors(case)
     unraisable: list[str] = []
     hook, sys.unraisablehook = sys.unraisablehook, lambda info: unraisable.append(repr(info))
-    # The only knob that Trio's scheduler has: whether a batch of tasks runs backwards.
-    scheduling = trio._core._run._r
-    state = scheduling.getstate()
-    scheduling.seed(seed)
     try:
-        with warnings.catch_warnings(record=True) as caught, decrypted_is_logged():
+        with (
+            warnings.catch_warnings(record=True) as caught,
+            decrypted_is_logged(),
+            _scheduled(seed),
+        ):
             warnings.simplefilter("always")
             try:
                 trio.run(
@@ -98,7 +115,6 @@ def run_once(case: Case, seed: int, injection: Injection | None) -> World:
             gc.collect()
     finally:
         sys.unraisablehook = hook
-        scheduling.setstate(state)
     for warning in caught:
         world.violate("I10", f"{warning.category.__name__}: {warning.message}")
     for what in unraisable:
@@ -106,6 +122,22 @@ def run_once(case: Case, seed: int, injection: Injection | None) -> World:
     if (left := _count_descriptors(case) - descriptors) != 0:
         world.violate("I5", f"{left} file descriptors more than before")
     return world
+
+
+@contextmanager
+def _scheduled(seed: int) -> Generator[None, None, None]:
+    """Have Trio run each batch of tasks in an order that only `seed` decides.
+
+    pytest-trio does that for all tests; a point has to be the same on the command line.
+    """
+    scheduler = trio._core._run
+    state = scheduler._r.getstate()
+    scheduler._r.seed(seed)
+    with mock.patch.object(scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", new=True):
+        try:
+            yield
+        finally:
+            scheduler._r.setstate(state)
 
 
 def _count_descriptors(case: Case) -> int:
@@ -129,7 +161,7 @@ async def _main(scenario: Scenario, world: World) -> None:
     with trio.move_on_after(RUN_LIMIT) as scope:
         async with trio.open_nursery() as world.background:
             if scenario.pair:
-                await world.open_pair(**scenario.options)
+                await world.open_pair(scenario.step, **scenario.options)
             await scenario.body(world)
             await finish(world, use=scenario.use)
             world.background.cancel_scope.cancel()
@@ -166,6 +198,8 @@ def _count(tally: Tally, case: Case, world: World) -> None:
             tally.missed += 1
         else:
             tally.points += 1
+            tally.deflated += world.deflate is not None
+            tally.inflated += world.inflated
     tally.violations += [f"{where}  {what}" for what in world.violations]
 
 

@@ -8,9 +8,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator
+from collections import Counter
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 from unittest import mock
 
@@ -19,40 +19,16 @@ import trio
 import trio_ws
 from trio_ws._protocol import _frames
 
+from . import sabotage_deflate
 from .catalogue import CASES
+from .defects import Sabotage, patched
 from .runner import run_all
+from .tally import invariant
 
 _Connection: Any = trio_ws.WebSocketConnection
 
 
-@dataclass(frozen=True)
-class Sabotage:
-    """A defect, and where it has to show.
-
-    Args:
-        name: what is broken.
-        patch: breaks it.
-        cases: where to look.
-        finds: invariants, any of which must be reported as violated.
-    """
-
-    name: str
-    patch: Callable[[], ExitStack]
-    cases: tuple[str, ...]
-    finds: frozenset[str]
-
-
-def _patched(**methods: Any) -> Callable[[], ExitStack]:
-    def patch() -> ExitStack:
-        stack = ExitStack()
-        for name, method in methods.items():
-            stack.enter_context(mock.patch.object(_Connection, name, method))
-        return stack
-
-    return patch
-
-
-async def _torn_send(self: Any, value: str | bytes) -> None:
+async def _torn_send(self: Any, value: str | bytes, **_: object) -> None:
     """Writes in the caller's task, where cancellation tears the frame."""
     await trio.lowlevel.checkpoint_if_cancelled()
     self._check_sendable()
@@ -66,7 +42,7 @@ async def _torn_send(self: Any, value: str | bytes) -> None:
             raise self._error(sending=True) from None
 
 
-async def _late_checkpoint_send(self: Any, value: str | bytes) -> None:
+async def _late_checkpoint_send(self: Any, value: str | bytes, **_: object) -> None:
     """Can be cancelled once the message is queued, so the caller sends it again."""
     await _send(self, value)
     await trio.lowlevel.checkpoint()
@@ -134,25 +110,25 @@ SABOTAGES: Final = {
     for sabotage in (
         Sabotage(
             "send tears frames",
-            _patched(send=_torn_send),
+            patched(_Connection, send=_torn_send),
             _cases("send_large"),
             frozenset({"I1"}),
         ),
         Sabotage(
             "send is cancelled too late",
-            _patched(send=_late_checkpoint_send),
+            patched(_Connection, send=_late_checkpoint_send),
             _cases("send_small", "send_large"),
             frozenset({"I2"}),
         ),
         Sabotage(
             "receive pops before its checkpoint",
-            _patched(receive=_greedy_receive),
+            patched(_Connection, receive=_greedy_receive),
             _cases("receive_from_a_full_queue"),
             frozenset({"I3"}),
         ),
         Sabotage(
             "aclose swallows Cancelled",
-            _patched(aclose=_deaf_aclose),
+            patched(_Connection, aclose=_deaf_aclose),
             _cases("aclose", "aclose_on_both_sides"),
             frozenset({"I8"}),
         ),
@@ -174,6 +150,7 @@ SABOTAGES: Final = {
             _cases("aclose"),
             frozenset({"I5"}),
         ),
+        *sabotage_deflate.SABOTAGES,
     )
 }
 
@@ -185,14 +162,12 @@ def sabotaged(sabotage: Sabotage) -> Generator[None, None, None]:
         yield
 
 
-def found(sabotage: Sabotage) -> dict[str, int]:
+def found(sabotage: Sabotage) -> Counter[str]:
     """How many violations of each invariant the harness reports."""
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     with sabotaged(sabotage):
         for name in sabotage.cases:
-            for line in run_all(CASES[name], 1).violations:
-                invariant = line.split()[1].rstrip(":")
-                counts[invariant] = counts.get(invariant, 0) + 1
+            counts.update(map(invariant, run_all(CASES[name], 1).violations))
     return counts
 
 
@@ -203,7 +178,7 @@ def main() -> int:
         counts = found(sabotage)
         noticed = bool(sabotage.finds & counts.keys())
         unnoticed |= not noticed
-        sys.stdout.write(f"{sabotage.name}: {counts if noticed else f'UNNOTICED, {counts}'}\n")
+        sys.stdout.write(f"{sabotage.name}: {'' if noticed else 'UNNOTICED, '}{dict(counts)}\n")
     return unnoticed
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
 import pytest
 
 LEAST_POINTS: Final = 5000
+LEAST_DEFLATED: Final = 3000
+INVARIANTS: Final = (*(f"I{number}" for number in range(1, 11)), "goodbye")
+
+
+def invariant(violation: str) -> str:
+    """Which invariant a line of `Tally.violations` is about."""
+    return violation.split()[1].rstrip(":")
 
 
 @dataclass
@@ -16,6 +24,8 @@ class Tally:
 
     Args:
         points: cancellations.
+        deflated: those of them with compression.
+        inflated: messages that the parser of the wire has inflated there.
         missed: runs that ended before their point came.
         violations: each with the point, as ``python -m tests.harness`` takes it.
         cases: runs of a scenario on one transport, one end, with one seed.
@@ -23,6 +33,8 @@ class Tally:
     """
 
     points: int = 0
+    deflated: int = 0
+    inflated: int = 0
     missed: int = 0
     violations: list[str] = field(default_factory=list)
     cases: int = 0
@@ -30,15 +42,28 @@ class Tally:
 
     @property
     def too_few(self) -> bool:
-        """Whether all cases have run, and not at as many points as .ci/run promises."""
-        return self.cases >= self.all_cases and self.points < LEAST_POINTS
+        """Whether all cases have run, and at too few points."""
+        few = self.points < LEAST_POINTS or self.deflated < LEAST_DEFLATED
+        return self.cases >= self.all_cases and few
 
     def add(self, other: Tally) -> None:
         """Add the tally of a case."""
         self.points += other.points
+        self.deflated += other.deflated
+        self.inflated += other.inflated
         self.missed += other.missed
         self.violations += other.violations
         self.cases += 1
+
+    def report(self) -> list[str]:
+        """Lines for people: points, and violations of each invariant."""
+        counts = Counter(invariant(line) for line in self.violations)
+        points = f"{self.points} injection points, {self.deflated} of them with compression"
+        each = ", ".join(f"{name} {counts[name]}" for name in INVARIANTS)
+        return [
+            f"{points}: {self.inflated} messages inflated",
+            f"{len(self.violations)} violations: {each}",
+        ]
 
 
 TOTAL = Tally()
@@ -49,12 +74,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not TOTAL.cases:
         return
     terminalreporter.write_sep("-", "cancellation harness")
-    terminalreporter.write_line(
-        f"{TOTAL.points} injection points in {TOTAL.cases} of {TOTAL.all_cases} cases,"
-        f" {len(TOTAL.violations)} violations"
-    )
+    terminalreporter.write_line(f"{TOTAL.cases} of {TOTAL.all_cases} cases")
+    for line in TOTAL.report():
+        terminalreporter.write_line(line)
     if TOTAL.too_few:
-        terminalreporter.write_line(f"too few: .ci/run promises {LEAST_POINTS}", red=True)
+        terminalreporter.write_line(
+            f"too few: {LEAST_POINTS} are promised, {LEAST_DEFLATED} with compression", red=True
+        )
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

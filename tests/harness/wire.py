@@ -2,11 +2,15 @@
 
 It takes what one end has sent since its first byte, cut anywhere, and checks that this is the
 beginning of a legal conversation: an HTTP/1.1 head, then whole frames, then at most one torn one.
+What is compressed it inflates itself (`deflated`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .deflated import Agreed, DeflateError, Inflating
 
 HEAD_END = b"\r\n\r\n"
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
@@ -25,6 +29,8 @@ class Wire:
         head: the HTTP head without its last line, b"" if it is not whole.
         body: what follows the head of an answer other than 101.
         messages: whole messages in order, text as `str`.
+        compressed: the bytes that a message took, by its place in `messages`, if it was compressed.
+        agreed: on compression; None if it was not.
         pings: payloads of pings.
         pongs: payloads of pongs.
         close: code and reason of the Close frame; (1005, "") if it was empty.
@@ -34,17 +40,35 @@ class Wire:
     head: bytes = b""
     body: bytes = b""
     messages: list[str | bytes] = field(default_factory=list)
+    compressed: dict[int, int] = field(default_factory=dict)
+    agreed: Agreed | None = None
     pings: list[bytes] = field(default_factory=list)
     pongs: list[bytes] = field(default_factory=list)
     close: tuple[int, str] | None = None
     rest: bytes = b""
 
 
-def parse(data: bytes, *, client: bool) -> Wire:
+class _Frame(NamedTuple):
+    """RFC 6455 section 5.2; the payload is None if the frame is torn."""
+
+    end: int
+    fin: bool
+    rsv1: bool
+    opcode: int
+    payload: bytes | None
+
+
+def parse(data: bytes, *, client: bool, answer: bytes = b"") -> Wire:
     """Parse all that a client, or a server, has sent.
+
+    Args:
+        data: since its first byte.
+        client: whether a client has sent it.
+        answer: the server's to a client; compression was agreed on there.
 
     Raises:
         WireError: it is not a prefix of anything legal.
+        DeflateError: compressed data is out of step.
     """
     wire = Wire()
     head, found, frames = data.partition(HEAD_END)
@@ -58,8 +82,18 @@ def parse(data: bytes, *, client: bool) -> Wire:
         wire.body = frames
         _check_body(head, frames)
         return wire
-    _parse_frames(wire, frames, masked=client)
+    wire.agreed = _agreed(answer) if client else Agreed.by(head)
+    inflating = None
+    if wire.agreed is not None:
+        role = "client" if client else "server"
+        inflating = Inflating(wire.agreed.bits[role], takeover=wire.agreed.takeover[role])
+    _parse_frames(wire, frames, inflating, masked=client)
     return wire
+
+
+def _agreed(answer: bytes) -> Agreed | None:
+    head, found, _ = answer.partition(HEAD_END)
+    return Agreed.by(head) if found else None
 
 
 def _check_start(data: bytes, start: bytes) -> None:
@@ -80,42 +114,68 @@ def _check_body(head: bytes, body: bytes) -> None:
         raise WireError(f"{len(body) - lengths[0]} bytes after the answer's body")
 
 
-def _parse_frames(wire: Wire, data: bytes, *, masked: bool) -> None:
+def _parse_frames(wire: Wire, data: bytes, inflating: Inflating | None, *, masked: bool) -> None:
     position = 0
-    fragments: list[bytes] = []
-    kind: int | None = None  # the opcode of the message that is open
+    assembling = _Assembling(wire, inflating)
     while position < len(data):
         if wire.close is not None:
             raise WireError(f"bytes after the Close frame: {data[position : position + 20]!r}")
-        end, fin, opcode, payload = _parse_frame(data, position, masked=masked)
-        if opcode < 8 and (opcode == _CONTINUATION) != (kind is not None):
-            raise WireError(f"opcode {opcode} with the message {kind} open")
-        if payload is None:
+        frame = _parse_frame(data, position, masked=masked)
+        assembling.check(frame)
+        if frame.payload is None:
             wire.rest = data[position:]
             return
-        position = end
-        if opcode >= 8:
-            _control(wire, opcode, payload)
-            continue
-        kind = opcode or kind
-        fragments.append(payload)
-        if fin:
-            wire.messages.append(_message(kind, b"".join(fragments)))
-            fragments.clear()
-            kind = None
+        position = frame.end
+        if frame.opcode >= 8:
+            _control(wire, frame.opcode, frame.payload)
+        else:
+            assembling.add(frame, frame.payload)
 
 
-def _parse_frame(
-    data: bytes, position: int, *, masked: bool
-) -> tuple[int, bool, int, bytes | None]:
-    """Section 5.2: where the frame ends, FIN, opcode, payload; None if the frame is torn."""
+class _Assembling:
+    """Joins frames to messages (section 5.4), and inflates those with RSV1."""
+
+    def __init__(self, wire: Wire, inflating: Inflating | None) -> None:
+        self._wire = wire
+        self._inflating = inflating
+        self._opcode: int | None = None  # of the message that is open
+        self._compressed = False  # it is
+        self._fragments: list[bytes] = []
+
+    def check(self, frame: _Frame) -> None:
+        """May this frame come now, whole or torn?"""
+        opcode = frame.opcode
+        # RFC 7692 section 6: only a message's first frame has it.
+        if frame.rsv1 and (self._inflating is None or opcode not in {_TEXT, _BINARY}):
+            raise WireError(f"RSV1 with opcode {opcode}")
+        if opcode < 8 and (opcode == _CONTINUATION) != (self._opcode is not None):
+            raise WireError(f"opcode {opcode} with the message {self._opcode} open")
+
+    def add(self, frame: _Frame, payload: bytes) -> None:
+        """Take in a whole frame."""
+        wire = self._wire
+        if self._opcode is None:
+            self._opcode, self._compressed = frame.opcode, frame.rsv1
+        self._fragments.append(payload)
+        if not frame.fin:
+            return
+        payload = b"".join(self._fragments)
+        if self._inflating is not None and self._compressed:
+            wire.compressed[len(wire.messages)] = len(payload)
+            payload = self._inflating.message(payload)
+        wire.messages.append(_message(self._opcode, payload, compressed=self._compressed))
+        self._opcode = None
+        self._fragments.clear()
+
+
+def _parse_frame(data: bytes, position: int, *, masked: bool) -> _Frame:
     first = data[position]
-    fin, opcode = bool(first & 0x80), first & 0x0F
-    if first & 0x70:
+    fin, rsv1, opcode = bool(first & 0x80), bool(first & 0x40), first & 0x0F
+    if first & 0x30:
         raise WireError(f"a reserved bit is set: {first:#x}")
     if opcode not in _OPCODES:
         raise WireError(f"opcode {opcode}")
-    torn = (0, fin, opcode, None)
+    torn = _Frame(0, fin, rsv1, opcode, None)
     if position + 2 > len(data):
         return torn
     second = data[position + 1]
@@ -143,16 +203,17 @@ def _parse_frame(
         keys = (key * (length // 4 + 1))[:length]
         number = int.from_bytes(payload, "big") ^ int.from_bytes(keys, "big")
         payload = number.to_bytes(length, "big")
-    return end, fin, opcode, payload
+    return _Frame(end, fin, rsv1, opcode, payload)
 
 
-def _message(kind: int | None, payload: bytes) -> str | bytes:
-    if kind == _BINARY:
+def _message(opcode: int, payload: bytes, *, compressed: bool) -> str | bytes:
+    if opcode == _BINARY:
         return payload
     try:
         return payload.decode()
     except UnicodeDecodeError as exc:
-        raise WireError(f"a text that is no UTF-8: {payload[:40]!r}") from exc
+        error = DeflateError if compressed else WireError
+        raise error(f"a text that is no UTF-8: {payload[:40]!r}") from exc
 
 
 def _control(wire: Wire, opcode: int, payload: bytes) -> None:

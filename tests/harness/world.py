@@ -11,8 +11,9 @@ from typing import Any, Final
 import trio
 
 import trio_ws
-from trio_ws import Limits, WebSocketConnection
+from trio_ws import Limits, PerMessageDeflate, WebSocketConnection
 
+from . import content
 from .injection import Injection, Injector
 from .links import HOST, Link, MemoryEnd, Relay, tls_contexts
 
@@ -27,6 +28,12 @@ TIMING: Final[Any] = {
     "connect_timeout": CONNECT_TIMEOUT,
     "disconnect_timeout": DISCONNECT_TIMEOUT,
     "limits": Limits(send_buffer_size=200, write_timeout=WRITE_TIMEOUT),
+}
+# How messages are compressed: not, with one context for all, or with a new one for each.
+COMPRESSIONS: Final[dict[str, PerMessageDeflate | None]] = {
+    "plain": None,
+    "takeover": PerMessageDeflate(),
+    "fresh": PerMessageDeflate(server_no_context_takeover=True, client_no_context_takeover=True),
 }
 # Bytes that a connection and the link below it hold without any help of the peer.
 FLOOD: Final = {"mem": 400, "tls": 600, "sock": 16_000}
@@ -84,16 +91,20 @@ class Side:
 
     def text(self, size: int = 20) -> str:
         """A text that is sent only once."""
-        return f"{self.role} {len(self.sent)} ".ljust(size, "é")
+        name = f"{self.role} {len(self.sent)} "
+        return content.text(name, size) if self.world.deflate else name.ljust(size, "é")
 
     def binary(self, size: int = 20) -> bytes:
         """Bytes that are sent only once."""
-        return f"{self.role} {len(self.sent)} ".encode().ljust(size, b"\xff")
+        name = f"{self.role} {len(self.sent)} "
+        if self.world.deflate:
+            return content.binary(name, size)
+        return name.encode().ljust(size, b"\xff")
 
-    async def send(self, message: str | bytes) -> None:
+    async def send(self, message: str | bytes, *, compress: bool | None = None) -> None:
         """Send, and write down what came of it."""
         with self.enter(message):
-            await self.connection.send(message)
+            await self.connection.send(message, compress=compress)
 
     def enter(self, message: str | bytes) -> Sent:
         """A context for the call that sends `message`."""
@@ -150,18 +161,20 @@ class World:
         role: which end the victim is on.
         seed: of all that is chosen at random.
         injection: where to cancel, or None for a run that counts.
+        compression: one of `COMPRESSIONS`.
     """
 
     transport: str
     role: str
     seed: int
     injection: Injection | None
+    compression: str = "plain"
     window: int = 160
+    inflated: int = 0  # messages that the parser of the wire has inflated
     violations: list[str] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
     sides: dict[Link, dict[str, Side]] = field(default_factory=dict)
     victim: Victim = field(default_factory=Victim)
-    options: dict[str, Any] = field(default_factory=dict)  # of both ends of a pair
     usable: bool | None = None  # whether the connection of a pair was, afterwards
     # What the call must raise now, whether it is cancelled or not.
     must_raise: type[BaseException] | None = None
@@ -183,6 +196,16 @@ class World:
     def violate(self, invariant: str, what: str) -> None:
         """Write down a violation."""
         self.violations.append(f"{invariant}: {what}")
+
+    @property
+    def deflate(self) -> PerMessageDeflate | None:
+        """What both ends want of compression."""
+        return COMPRESSIONS[self.compression]
+
+    @property
+    def options(self) -> Any:
+        """Of every connection."""
+        return TIMING if self.deflate is None else TIMING | {"compression": self.deflate}
 
     # Links
 
@@ -227,14 +250,15 @@ class World:
         """The other end of the first link."""
         return self.me.peer
 
-    async def open_pair(self, **options: Any) -> None:
-        """Connect; from then on bytes travel in small pieces."""
-        link = self.new_link()
+    async def open_pair(self, step: int | None, **options: Any) -> None:
+        """Connect; from then on bytes travel in small pieces, of up to `step` bytes."""
+        link = self.new_link(step)
+        link.window = max(link.window, step or 0)
         client, server = self.sides[link]["client"], self.sides[link]["server"]
         client.nursery = await self.background.start(hold)
         server.nursery = await self.background.start(hold)
         client_end, server_end = self.new_ends(link)
-        options = TIMING | options
+        options = self.options | options
 
         async def accept() -> None:
             assert server.nursery is not None
