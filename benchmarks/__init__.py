@@ -1,0 +1,1 @@
+"""Benchmarks: trio_ws beside a bare Trio echo and beside its peers. See README.md."""

@@ -1,0 +1,1 @@
+"""Clients of an echo server, one module a library: ``python -m benchmarks.clients.NAME``."""

@@ -1,0 +1,24 @@
+"""websockets, its asyncio side; with ``--uvloop`` on uvloop."""
+
+from __future__ import annotations
+
+from websockets.asyncio.client import connect
+
+from .common import Task, main_asyncio
+
+
+async def client(task: Task) -> None:
+    """Do what is asked."""
+    if task.work == "connect":
+        while task.meter.running():
+            async with connect(task.url, compression=None, proxy=None):
+                pass
+        return
+    async with connect(task.url, compression=None, proxy=None) as websocket:
+        while task.meter.running():
+            await websocket.send(task.payload)
+            await websocket.recv()
+
+
+if __name__ == "__main__":
+    main_asyncio(client)

@@ -1,0 +1,1 @@
+"""Echo servers, one module a library: ``python -m benchmarks.servers.NAME``."""
