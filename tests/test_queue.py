@@ -8,10 +8,12 @@ import trio.testing
 from tests.protocol import wire
 from tests.support.connections import (
     RawPeer,
+    StreamPair,
     both_roles,
     connect,
     half_raw_pair,
     lockstep_pair,
+    memory_and_socket,
     memory_pair,
     socket_pair,
     whole_and_torn,
@@ -83,6 +85,66 @@ async def test_the_queue_is_bounded(
         await trio.testing.wait_all_tasks_blocked()
         assert connection.statistics().messages_queued <= fitting
     assert connection.statistics().bytes_queued == 0
+
+
+@pytest.mark.checklist("LM01")
+@pytest.mark.parametrize(("size", "before"), [(1, 1), (2, 1), (3, 2), (4, 2), (16, 8)])
+async def test_a_full_queue_is_filled_when_half_of_it_is_empty(
+    nursery: trio.Nursery, autojump_clock: Clock, size: int, before: int
+) -> None:
+    """To parse on after each message would cost as much as to parse them one by one."""
+    connection, peer = await connect(nursery, message_queue_size=size)
+    await peer.send(*(peer.text(str(number)) for number in range(10 * size)))
+    await trio.testing.wait_all_tasks_blocked()
+    for number in range(4 * before):
+        parsed = connection.statistics().messages_received
+        assert parsed == size + number // before * before
+        assert await connection.receive() == str(number)
+        await trio.testing.wait_all_tasks_blocked()
+
+
+@pytest.mark.checklist("LM01")
+@memory_and_socket
+@pytest.mark.parametrize("size", [1, 2, 3, 16])
+@pytest.mark.parametrize("receivers", [1, 2, 5])
+@pytest.mark.parametrize("pieces", ["at once", "between", "torn"])
+async def test_the_parser_goes_on_whoever_makes_room(
+    nursery: trio.Nursery,
+    autojump_clock: Clock,
+    streams: StreamPair,
+    size: int,
+    receivers: int,
+    pieces: str,
+) -> None:
+    """A thousand messages, pings between them, get through a small queue, each once, in order."""
+    connection, peer = await connect(nursery, streams=streams, message_queue_size=size)
+    count = 1000
+    frames = [peer.text(str(number)) for number in range(count)]
+    for at in range(0, count, 100):
+        frames[at] += peer.frame(wire.PING, b"%d" % at)
+    got: list[list[int]] = [[] for _ in range(receivers)]
+
+    async def send() -> None:
+        data = b"".join(frames)
+        step = {"at once": len(data), "between": 997, "torn": 9}[pieces]
+        for at in range(0, len(data), step):
+            await peer.send(data[at : at + step])
+
+    async def receive(mine: list[int]) -> None:
+        async for message in connection:
+            mine.append(int(message))
+            if mine[-1] % 10 == 0:  # sometimes they come together, and sometimes one by one
+                await trio.lowlevel.checkpoint()
+
+    nursery.start_soon(send)
+    for mine in got:
+        nursery.start_soon(receive, mine)
+    for at in range(0, count, 100):
+        assert (await peer.receive()).payload == b"%d" % at
+    await trio.sleep(1)
+    assert sorted(number for mine in got for number in mine) == list(range(count))
+    assert all(mine == sorted(mine) for mine in got)
+    assert connection.statistics().messages_received == count
 
 
 @pytest.mark.checklist("LM01", "CL18")
@@ -168,8 +230,11 @@ async def test_a_write_error_behind_a_full_queue_loses_nothing(
     await peer.send(*(peer.text(str(number)) for number in range(20)), peer.close(1000))
     await theirs.aclose()
     await trio.sleep(5)
+    # With messages to answer its frame is joined to others, and the error comes with their write.
+    await connection.send("too late")
+    await trio.testing.wait_all_tasks_blocked()
     with pytest.raises(trio.BrokenResourceError):
-        await connection.send("too late")
+        await connection.send("later still")
     messages: list[str | bytes] = []
     for _ in range(20):
         await trio.sleep(100)

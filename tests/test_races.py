@@ -155,6 +155,33 @@ async def test_large_compressed_messages_survive_a_lost_connection(
             await connection.receive()
 
 
+@pytest.mark.checklist("CL18")
+@pytest.mark.parametrize("before", [["one"], []], ids=["behind another", "alone"])
+@pytest.mark.parametrize("waiting", [True, False], ids=["receive", "receive_nowait"])
+async def test_a_message_that_is_being_inflated_survives_a_lost_connection(
+    autojump_clock: trio.testing.MockClock, before: list[str], waiting: bool
+) -> None:
+    """It had arrived whole before, so it is received, though its last turns come afterwards."""
+    async with raw_connection() as (connection, peer):
+        large = bytes(2**22)
+        await peer.send(*map(peer.text, before), peer.compressed(wire.BINARY, large))
+        while not connection._protocol.busy:
+            await trio.lowlevel.checkpoint()
+        connection._writer.lose(OSError("gone"))
+        await connection.wait_closed()
+        for expected in (*before, large):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await connection.receive()
+            assert scope.cancelled_caught  # and nothing was taken
+            message = await connection.receive() if waiting else connection.receive_nowait()
+            assert message == expected
+        with pytest.raises(trio.BrokenResourceError):
+            connection.receive_nowait()
+        with pytest.raises(trio.BrokenResourceError):
+            await connection.receive()
+
+
 def small_bombs(count: int) -> bytes:
     """Frames of 151 bytes, each of which inflates to 100 KiB."""
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15)

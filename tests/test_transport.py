@@ -13,6 +13,7 @@ import trio.testing
 
 from tests.support.connections import RawPeer, half_raw_pair, socket_pair
 from trio_ws import Endpoint
+from trio_ws._protocol._output import Output
 from trio_ws._transport import (
     SocketTransport,
     StreamTransport,
@@ -64,14 +65,24 @@ def broken() -> None:
     raise trio.BrokenResourceError
 
 
+def output(*chunks: bytes) -> Output:
+    """What is to be sent."""
+    out = Output()
+    for chunk in chunks:
+        out.append(chunk)
+    return out
+
+
 async def test_any_stream_has_a_transport() -> None:
     """Over a stream a send is all or nothing and nothing goes without waiting."""
     ours, theirs = trio.testing.memory_stream_pair()
     transport = transport_over(ours, None)
     assert type(transport) is StreamTransport
-    assert transport.send_nowait(b"data") == 0
-    assert await transport.send(memoryview(b"data")) == 4
+    assert transport.send_nowait(output(b"data")) == 0
+    out = output(b"da", b"ta")
+    assert await transport.send(out) == 4
     assert await theirs.receive_some() == b"data"
+    assert out.size == 4  # whoever knows what the bytes are takes note that they have gone
     await theirs.send_all(b"answer")
     data = await transport.receive()
     assert data == b"answer" and isinstance(data, bytes)
@@ -99,28 +110,120 @@ async def test_reads_have_the_size_that_was_asked_for(
     await transport.aclose(force=True)
 
 
+async def test_a_stream_gets_a_record_at_a_time() -> None:
+    """Progress is seen after each 16 KiB, whatever waits behind them."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    transport = transport_over(ours, None)
+    out = output(b"head", bytes(40_000), b"next")
+    sizes = []
+    while out.size:
+        sizes.append(await transport.send(out))
+        out.advance(sizes[-1])
+    assert sum(sizes) == 40_008 and max(sizes) == 16 * 1024
+    assert bytes(await theirs.receive_some()) == b"head" + bytes(40_000) + b"next"
+
+
 @posix
 async def test_a_socket_is_written_without_waiting() -> None:
     """Over a plain socket a send needs no scheduler, and takes what the kernel takes."""
     ours, theirs = half_raw_pair()
     transport = transport_over(ours, None)
     assert type(transport) is SocketTransport
-    assert transport.send_nowait(b"data") == 4
+    assert transport.send_nowait(output(b"data")) == 4
     assert theirs.recv(10) == b"data"
     taken = 0
-    while sent := transport.send_nowait(bytes(100_000)):
+    while sent := transport.send_nowait(output(bytes(100_000))):
         taken += sent
     with trio.move_on_after(0):
-        await transport.send(b"more")
+        await transport.send(output(b"more"))
     received = 0
     while received < taken:
         received += len(theirs.recv(taken - received))
-    assert await transport.send(b"more") == 4
+    assert await transport.send(output(b"more")) == 4
     assert theirs.recv(10) == b"more"
     theirs.close()
     with pytest.raises(OSError, match=os.strerror(errno.EPIPE)):
-        transport.send_nowait(b"data")
+        transport.send_nowait(output(b"data"))
     await transport.aclose(force=False)
+
+
+@posix
+@pytest.mark.parametrize("waiting", [False, True], ids=["send_nowait", "send"])
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        pytest.param([b"a", b"bc", b"def"], id="small"),
+        pytest.param([b"head", bytes(20_000)], id="a head and its payload"),
+        pytest.param([b"a", bytes(30_000), b"b", bytes(30_000), b"c"], id="mixed"),
+        pytest.param([b"%5d" % at + bytes(400) for at in range(50)], id="more than 16 KiB"),
+    ],
+)
+async def test_what_is_queued_leaves_in_one_write(
+    monkeypatch: pytest.MonkeyPatch, waiting: bool, chunks: list[bytes]
+) -> None:
+    """Chunks, joined or beside one another, cost one system call."""
+    ours, theirs = half_raw_pair()
+    transport = transport_over(ours, None)
+    calls = []
+    writev = getattr(os, "writev")  # noqa: B009 - which Windows has not
+
+    def count(fd: int, buffers: list[bytes]) -> Any:
+        calls.append(len(buffers))
+        return writev(fd, buffers)
+
+    monkeypatch.setattr(os, "writev", count)
+    out = output(*chunks)
+    sent = await transport.send(out) if waiting else transport.send_nowait(out)
+    assert sent == out.size and len(calls) == 1
+    assert theirs.recv(2**20) == b"".join(chunks)
+    await transport.aclose(force=True)
+    theirs.close()
+
+
+@posix
+async def test_a_write_has_a_limited_number_of_chunks() -> None:
+    """The kernel takes 1024 buffers at most; those behind wait for the next write."""
+    ours, theirs = half_raw_pair()
+    transport = transport_over(ours, None)
+    out = output(*(bytes([at % 256]) * 4096 for at in range(2000)))
+    received = b""
+    while out.size:
+        out.advance(transport.send_nowait(out))
+        received += theirs.recv(2**20)
+    assert received == b"".join(bytes([at % 256]) * 4096 for at in range(2000))
+    await transport.aclose(force=True)
+    theirs.close()
+
+
+@posix
+@pytest.mark.parametrize(
+    ("read_size", "asked"),
+    [
+        (None, [65_536, 131_072, 131_072, 65_536, 131_072]),
+        (100, [100] * 5),
+    ],
+)
+async def test_a_full_read_is_followed_by_a_larger_one(
+    monkeypatch: pytest.MonkeyPatch, read_size: int | None, asked: list[int]
+) -> None:
+    """More is likely to be there; but ``receive_buffer_size`` is never exceeded."""
+    ours, theirs = half_raw_pair()
+    transport = transport_over(ours, read_size)
+    ready = iter([2**20, 2**20, 1000, 65_536, 1000])  # bytes that wait in the kernel
+    sizes = []
+
+    def read(fd: int, size: int) -> bytes:
+        sizes.append(size)
+        return bytes(min(size, next(ready)))
+
+    theirs.send(b"x")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "read", read)
+        received = [len(await transport.receive()) for _ in asked]
+    assert sizes == asked
+    assert received == list(map(min, asked, [2**20, 2**20, 1000, 65_536, 1000]))
+    await transport.aclose(force=True)
+    theirs.close()
 
 
 @posix
@@ -130,7 +233,7 @@ async def test_unread_data_is_drained_before_a_close(force: bool) -> None:
     ours, theirs = half_raw_pair()
     transport = transport_over(ours, 10)
     theirs.send(b"unread" * 5)
-    transport.send_nowait(b"last words")
+    transport.send_nowait(output(b"last words"))
     await transport.aclose(force=force)
     assert theirs.recv(100) == b"last words"
     assert theirs.recv(100) == b""

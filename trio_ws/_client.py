@@ -28,6 +28,7 @@ from ._protocol._deflate import Agreement, Deflate, check_answer
 from ._protocol._handshake import ClientHandshake, HandshakeFailure, Response, parse_url
 from ._protocol._headers import HeaderError
 from ._services import ServiceNursery
+from ._transport import transport_over
 
 _T = TypeVar("_T")
 
@@ -262,13 +263,12 @@ class _Attempt:
 
     async def _shake_hands(self, stream: trio.abc.Stream) -> Response:
         await stream.send_all(self._handshake.request)
+        transport = transport_over(stream, None)  # on sockets a quicker way to read
         response = None
         while response is None:
-            data = await stream.receive_some()
-            if data:
-                response = self._handshake.receive_data(bytes(data))
-            else:
-                response = self._handshake.receive_eof()
+            data = await transport.receive()
+            answer = self._handshake
+            response = answer.receive_data(data) if data else answer.receive_eof()
         if response.status_code != 101:
             raise ConnectionRejected(response.status_code, tuple(response.headers), response.body)
         if self._settings.deflate is not None:

@@ -9,7 +9,10 @@ come out to the inbox, where ``receive`` takes them. When the inbox is full it s
 Replies (pong, Close) go into the protocol's output; the reader never waits for them to leave
 (invariant 3).
 
-The *writer* (`_writer`) sends what the output holds, whenever the kernel did not take it at once.
+A ``send`` writes to the socket itself, in its own task, if nothing waits to be sent before it; but
+while more messages of a batch wait to be received, the answers to it are joined, and leave in one
+write. The *writer* (`_writer`) sends what is left of that, and all of it over a stream that cannot
+write without waiting.
 It also keeps the time: each of its waits ends at the next deadline (keepalive, a stalled write, the
 closing handshake), so there is no task for each of them. It is shielded from cancellation, for a
 cancelled write would tear a frame; in exchange each of its waits is bounded once the end has begun.
@@ -57,7 +60,7 @@ from ._protocol._machine import Protocol
 from ._reader import Reader
 from ._timing import MessageTimer, Pings
 from ._transport import Endpoint, stream_endpoint, transport_over
-from ._turns import Batch
+from ._turns import BATCH
 from ._writer import Writer
 
 # Bytes of a message above which it is compressed in steps.
@@ -103,8 +106,8 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             self._writer,
         )
         self._closed = trio.Event()
-        self._sends = Batch()
-        self._receives = Batch()
+        self._sends = BATCH
+        self._receives = BATCH
         if first_out:
             self._protocol.output.append(first_out)
         if first_in:
@@ -221,11 +224,25 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             value = value.encode()
         elif not isinstance(value, bytes):
             raise ValueError(f"message must be str or bytes, not {type(value).__name__}")
-        if len(value) > _LARGE and self._protocol.compresses(value, compress):
+        protocol, turns = self._protocol, self._writer.turns
+        if len(value) > _LARGE and protocol.compresses(value, compress):
             await self._send_in_steps(value, text=text)
-        else:
-            queue = self._protocol.send_message
-            await self._hand_over(partial(queue, value, text=text, compress=compress))
+            return
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._check_sendable()
+        if turns.taken:
+            await self._wait_for_turn(
+                partial(protocol.send_message, value, text=text, compress=compress)
+            )
+            return
+        protocol.send_message(value, text=text, compress=compress)
+        self._writer.post(join=bool(self._inbox.messages))
+        if self._writer.cause is not None:
+            raise self._error(sending=True)
+        self._sends -= 1
+        if not self._sends:
+            self._sends = self._receives = BATCH
+            await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def _send_in_steps(self, message: bytes, *, text: bool) -> None:
         """Send a large message compressed, and let others run meanwhile.
@@ -252,19 +269,25 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
         await trio.lowlevel.checkpoint_if_cancelled()
         self._check_sendable()
         if self._writer.turns.taken:
-            if not await self._writer.turns.wait(queue):
-                await trio.lowlevel.checkpoint_if_cancelled()
-                raise self._error(sending=True)
-            self._sends.waited()
+            await self._wait_for_turn(queue)
             return
         queue()
         self._writer.flush()
         self._check_sendable()
-        if self._sends.due():
+        self._sends -= 1
+        if not self._sends:
+            self._sends = self._receives = BATCH
             await trio.lowlevel.cancel_shielded_checkpoint()
 
+    async def _wait_for_turn(self, queue: Callable[[], None]) -> None:
+        if not await self._writer.turns.wait(queue):
+            await trio.lowlevel.checkpoint_if_cancelled()
+            raise self._error(sending=True)
+        self._sends = self._receives = BATCH
+
     def _check_sendable(self) -> None:
-        if self._has_ended:
+        protocol = self._protocol
+        if protocol.close_sent is not None or protocol.eof or self._writer.cause is not None:
             raise self._error(sending=True)
 
     # Receiving
@@ -282,17 +305,31 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             ConnectionClosed: this side has closed the connection; or the peer has, or it was lost,
                 and all messages that came before were received.
         """
-        if self._receives.due():
-            await trio.lowlevel.checkpoint()
-        else:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._inbox:
-            self._check_receivable()
-            await self._inbox.wait()
-            self._receives.waited()
-            if not self._inbox:
+        inbox = self._inbox
+        if inbox.messages:
+            self._receives -= 1
+            if self._receives:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            else:
+                self._sends = self._receives = BATCH
+                await trio.lowlevel.checkpoint()
+        while not inbox.messages:
+            self._before_waiting()
+            if self._unreceivable:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                self._reader.refill()  # what came before the end may not be parsed yet
+                if inbox.messages:
+                    break
+                raise self._error(sending=False)
+            await inbox.wait()
+            if not inbox.messages:  # woken because none will come, or outrun by another task
                 await trio.lowlevel.checkpoint_if_cancelled()
         return self._take()
+
+    def _before_waiting(self) -> None:
+        self._sends = self._receives = BATCH
+        if self._protocol.output.size:
+            self._writer.flush()
 
     async def get_message(self) -> str | bytes:
         """The same as `receive`."""
@@ -307,8 +344,11 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             ConnectionClosed: as `receive`.
         """
         if not self._inbox:
-            self._check_receivable()
-            raise trio.WouldBlock
+            if not self._unreceivable:
+                raise trio.WouldBlock
+            self._reader.refill()
+            if not self._inbox:
+                raise self._error(sending=False)
         return self._take()
 
     async def receive_text(self) -> str:
@@ -341,14 +381,17 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             raise StopAsyncIteration from None
 
     def _take(self) -> str | bytes:
-        message = self._inbox.get()
-        self._reader.refill()
+        inbox = self._inbox
+        message, size = inbox.messages.popleft()
+        inbox.size -= size
+        if self._reader.stopped and inbox.low:
+            self._reader.refill()
         return message
 
-    def _check_receivable(self) -> None:
+    @property
+    def _unreceivable(self) -> bool:
         protocol = self._protocol
-        if self._inbox.closed or protocol.handshake_done or protocol.eof:
-            raise self._error(sending=False)
+        return self._inbox.closed or protocol.handshake_done or protocol.eof
 
     def _refuse(self, reason: str) -> ConnectionClosed:
         code = CloseCode.UNSUPPORTED_DATA

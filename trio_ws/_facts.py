@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ._protocol._headers import Extension
 
 
-@dataclass(frozen=True)
-class Opening:
+class Opening(NamedTuple):
     """What the opening handshake has settled."""
 
     path: str

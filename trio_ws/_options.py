@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
-from functools import cached_property
+from dataclasses import dataclass, fields
+from functools import cache, cached_property
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from ._arguments import check_type
@@ -15,6 +15,30 @@ from ._protocol._handshake import HeadLimits
 from ._protocol._negotiation import AnyOrigin, check_origins
 
 ExtraHeaders: TypeAlias = Iterable[tuple[bytes | str, bytes | str]]
+
+
+def _check_numbers(value: Any) -> None:
+    """Check that each field that is a number is one, and not negative."""
+    kind: Any = type(value)
+    for name, accepted, optional in _numbers(kind):
+        number = getattr(value, name)
+        if number is None and optional:
+            continue
+        if isinstance(number, bool) or not isinstance(number, accepted):
+            raise TypeError(f"{name} must be a number, not {number!r}")
+        if not number >= 0:
+            raise ValueError(f"{name} must not be negative, and is {number!r}")
+
+
+@cache
+def _numbers(settings: type[Any]) -> list[tuple[str, tuple[type[float], ...], bool]]:
+    """The fields of a class of settings that are numbers: name, types, whether None is one, too."""
+    kinds = {item.name: str(item.type) for item in fields(settings)}
+    return [
+        (name, (int, float) if "float" in kind else (int,), "None" in kind)
+        for name, kind in kinds.items()
+        if kind.startswith(("int", "float"))
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +72,7 @@ class Limits:
     def __post_init__(self) -> None:
         _check_numbers(self)
 
-    @property
+    @cached_property
     def _head(self) -> HeadLimits:
         """The limits of an opening handshake's head."""
         return HeadLimits(
@@ -56,6 +80,9 @@ class Limits:
             max_header_count=self.max_header_count,
             max_header_size=self.max_header_size,
         )
+
+
+_LIMITS = Limits()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +97,7 @@ class Settings:
     ping_interval: float | None = 20
     ping_timeout: float | None = 20
     compression: PerMessageDeflate | Literal["deflate"] | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = _LIMITS
 
     def __post_init__(self) -> None:
         _check_numbers(self)
@@ -96,26 +123,12 @@ class Settings:
             f"compression must be 'deflate', a PerMessageDeflate or None, not {self.compression!r}"
         )
 
-    @property
+    @cached_property
     def message_queue_bytes(self) -> int:
         """Bytes of received messages that may wait."""
         if self.limits.message_queue_bytes is not None:
             return self.limits.message_queue_bytes
         return max(2 * self.max_message_size, 256 * 1024)
-
-
-def _check_numbers(value: Any) -> None:
-    """Check that each field that is a number is one, and not negative."""
-    for item in fields(value):
-        number = getattr(value, item.name)
-        kind = str(item.type)
-        if not kind.startswith(("int", "float")) or (number is None and "None" in kind):
-            continue
-        accepted = (int, float) if "float" in kind else int
-        if isinstance(number, bool) or not isinstance(number, accepted):
-            raise TypeError(f"{item.name} must be a number, not {number!r}")
-        if not number >= 0:
-            raise ValueError(f"{item.name} must not be negative, and is {number!r}")
 
 
 class CommonOptions(TypedDict, total=False):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import trio
@@ -45,17 +44,27 @@ class Reader:
         self._timer = timer
         self._writer = writer
         self._parked = trio.lowlevel.ParkingLot()
+        self.stopped = (
+            False  # the inbox is full, or nothing more comes: ``receive`` has to `refill`
+        )
         self._scope = trio.CancelScope()
         self._done = trio.Event()
 
-    def pump(self, *, hold: bool = True) -> None:
+    def pump(self, *, hold: bool = True) -> bool:
         """Turn buffered bytes into messages until the inbox is full; reply to what asks for it.
 
         The reader calls it for each chunk, and ``receive`` when it has made room. With `hold` a
-        violation waits until the messages before it are answered.
+        violation waits until the messages before it are answered. Returns whether nothing is left
+        to do with the bytes that are there.
         """
         protocol, inbox = self._protocol, self._inbox
+        drained = False
+        unsent = protocol.output.size
         while not inbox.full:
+            inbox.fill(protocol)
+            drained = protocol.drained
+            if drained or inbox.full:
+                break
             event = protocol.next_event(hold=hold and not inbox.answered)
             if event is None:
                 break
@@ -65,25 +74,26 @@ class Reader:
                 self._pings.pong(event.payload)
             elif isinstance(event, (Close, Failure)):
                 self._writer.closing()
-        self._timer.update(
-            receiving=protocol.receiving and not inbox.full,
-            count=protocol.counts.messages_received,
-        )
-        if self._timer.deadline < math.inf:
+        if self._timer.enabled:
+            self._timer.update(
+                receiving=protocol.receiving and not inbox.full,
+                count=protocol.counts.messages_received,
+            )
             self._writer.look_sooner()
-        self._writer.flush()
+        if protocol.output.size != unsent:
+            self._writer.flush()
+        return drained
 
     def refill(self) -> None:
         """Go on where the full inbox has stopped the parser, and then the task, if it has.
 
         If the connection was lost meanwhile, the parser still has messages from before.
         """
-        if self._parked or self._done.is_set():
+        self.pump()
+        while self._protocol.eof and self._protocol.busy and not self._inbox.full:
             self.pump()
-            while self._done.is_set() and self._protocol.busy and not self._inbox.full:
-                self.pump()
-            if not self._inbox.full:
-                self._parked.unpark_all()
+        if not self._inbox.full:
+            self._parked.unpark_all()
 
     async def run(self) -> None:
         """Serve until the peer sends nothing more, or `stop`; never raises.
@@ -100,6 +110,7 @@ class Reader:
             self._inbox.close()
             self._protocol.discard()
             self._writer.goodbye()
+        self.stopped = True
         self._done.set()
 
     async def stop(self) -> None:
@@ -115,16 +126,17 @@ class Reader:
             self._lost(exc)
 
     async def _read(self) -> None:
-        self.pump()  # frames may have come with the opening handshake
+        drained = self.pump()  # frames may have come with the opening handshake
         while True:
-            await self._settle()
+            if not drained or self._inbox.full:
+                await self._settle()
             data = await self._transport.receive()
             if not data:
                 self._lost(EOFError("the peer ended the connection without a Close frame"))
                 return
             self._protocol.receive_data(data)
             del data  # else an idle connection would keep its last chunk alive
-            self.pump()
+            drained = self.pump()
             self._writer.heard()  # last, since a pong that was among them moves the deadline too
 
     async def _settle(self) -> None:
@@ -134,7 +146,9 @@ class Reader:
         while not protocol.handshake_done:
             if inbox.full:
                 self._writer.pause(paused=True)
+                self.stopped = True
                 await self._parked.park()
+                self.stopped = False
                 self._writer.pause(paused=False)
             elif protocol.holding:
                 if not inbox.answered:
@@ -144,8 +158,13 @@ class Reader:
             elif protocol.busy:
                 await trio.lowlevel.checkpoint()
                 self.pump()
-            else:
+            elif self._pump_again():
                 return
+
+    def _pump_again(self) -> bool:
+        """Go on, since ``receive`` may have left the parser where it was; whether that was all."""
+        self.pump()
+        return not (self._inbox.full or self._protocol.holding or self._protocol.busy)
 
     def _lost(self, cause: Exception) -> None:
         if self._protocol.handshake_done:  # so nothing is lost

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +32,7 @@ from ._transport import Endpoint, close_after_reply, stream_endpoint
 
 # Seconds for an answer that ends the connection: it fits the kernel's buffer, if the peer reads.
 _ANSWER_TIMEOUT = 10
+_READ_SIZE = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class HTTPResponse:
 
 class Exchange:
     """One request on one stream, and the one answer to it."""
+
+    __slots__ = ("answered", "early", "request", "stream")
 
     def __init__(self, stream: trio.abc.Stream, request: Request, early: bytes) -> None:
         self.stream = stream
@@ -248,6 +254,8 @@ class WebSocketRequest:
     async def _leave(self, exc: BaseException | None) -> None:
         """The handler has returned, or raised `exc`: close, and answer if it has not."""
         if self._connection is not None:
+            if self._connection._closed.is_set():
+                return
             failed = isinstance(exc, Exception)
             code = CloseCode.INTERNAL_ERROR if failed else CloseCode.GOING_AWAY
             await self._connection._leave(exc, code)
@@ -255,45 +263,92 @@ class WebSocketRequest:
             await self._exchange.fail(exc or RuntimeError("the handler has not answered"))
 
 
-async def read_request(stream: trio.abc.Stream, settings: OriginSettings) -> Exchange:
+def arrived(stream: trio.abc.Stream) -> bytes:
+    """What a client has sent already, as far as that can be told without waiting."""
+    if sys.platform == "win32" or type(stream) is not trio.SocketStream:
+        return b""
+    try:
+        return os.read(stream.socket.fileno(), _READ_SIZE)
+    except OSError:
+        return b""  # nothing yet; anything else is found again by whoever waits for it
+
+
+def whole_request(
+    stream: trio.abc.Stream, settings: OriginSettings, data: bytes
+) -> Exchange | None:
+    """The request in `data`, if it is all there and acceptable; else it is for `read_request`."""
+    try:
+        return _feed(ServerHandshake(settings.limits._head), stream, settings, data)
+    except HandshakeFailure:
+        return None
+
+
+async def read_request(
+    stream: trio.abc.Stream,
+    settings: OriginSettings,
+    scope: trio.CancelScope,
+    data: bytes = b"",
+) -> Exchange:
     """Read a request, and answer it here if it is a bad one or of a wrong origin.
+
+    Args:
+        stream: where from.
+        settings: the server's options.
+        scope: all is done in it; it is not entered yet, and its deadline is set here.
+        data: what was read already.
 
     Raises:
         HandshakeError: there is no request to go on with; the stream is closed.
-        ConnectionTimeout: not within ``connect_timeout``; the stream is closed.
+        ConnectionTimeout: not within ``connect_timeout``, or `scope` was cancelled; the stream is
+            closed.
     """
+    scope.deadline = deadline = trio.current_time() + settings.connect_timeout
     try:
-        with trio.move_on_after(settings.connect_timeout):
-            return await _read_request(stream, settings)
+        with scope:
+            try:
+                return await _read_request(stream, settings, data)
+            except BadRequest as exc:
+                scope.deadline = math.inf
+                await _reply(stream, exc.response)
+                raise HandshakeError(f"refused a request: {exc}") from exc
+            except HandshakeFailure as exc:
+                raise HandshakeError(str(exc)) from exc
+            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+                raise HandshakeError(f"no request: {exc.__cause__ or exc}") from exc
+        if trio.current_time() < deadline:
+            raise ConnectionTimeout("no request before the server was shut down")
         raise ConnectionTimeout(f"no request within {settings.connect_timeout} s")
-    except BadRequest as exc:
-        await _reply(stream, exc.response)
-        raise HandshakeError(f"refused a request: {exc}") from exc
-    except HandshakeFailure as exc:
-        await trio.aclose_forcefully(stream)
-        raise HandshakeError(str(exc)) from exc
-    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-        await trio.aclose_forcefully(stream)
-        raise HandshakeError(f"no request: {exc.__cause__ or exc}") from exc
     except BaseException:
-        await trio.aclose_forcefully(stream)
+        await trio.aclose_forcefully(stream)  # cancelled, it closes and raises
         raise
 
 
-async def _read_request(stream: trio.abc.Stream, settings: OriginSettings) -> Exchange:
+async def _read_request(stream: trio.abc.Stream, settings: OriginSettings, data: bytes) -> Exchange:
     handshake = ServerHandshake(settings.limits._head)
-    request = None
-    while request is None:
-        data = await stream.receive_some()
+    while not data or (exchange := _feed(handshake, stream, settings, data)) is None:
+        data = bytes(await stream.receive_some())
         if not data:
             handshake.receive_eof()
-        request = handshake.receive_data(bytes(data))
+    return exchange
+
+
+def _feed(
+    handshake: ServerHandshake, stream: trio.abc.Stream, settings: OriginSettings, data: bytes
+) -> Exchange | None:
+    request = handshake.receive_data(data)
+    if request is None:
+        return None
     upgrade = request.websocket
     if upgrade is not None and not origin_allowed(
         upgrade.origins, upgrade.host, settings.allowed_origins, settings.require_origin
     ):
         raise BadRequest(403, "pages of this origin may not connect")
     return Exchange(stream, request, handshake.trailing)
+
+
+def is_closed(stream: trio.abc.Stream) -> bool:
+    """Whether it is known of a stream that it is closed already."""
+    return isinstance(stream, trio.SocketStream) and stream.socket.fileno() < 0
 
 
 async def _reply(stream: trio.abc.Stream, response: bytes) -> None:
@@ -338,7 +393,7 @@ async def wrap_server_stream(
         receive_buffer_size=receive_buffer_size,
         **options,
     )
-    exchange = await read_request(stream, settings)
+    exchange = await read_request(stream, settings, trio.CancelScope())
     if exchange.request.websocket is None:
         refusal = upgrade_required(exchange.request.method)
         await exchange.reply(refusal.response)

@@ -2,11 +2,14 @@
 
 Each connection's task lives in the handler nursery: it reads the request, runs the handler, closes
 the connection. Nothing that a peer does gets out of it, only a handler's own exceptions (invariant
-11), and what the connection needs besides, its reader and writer, lives in a nursery of its own.
+11). What the connection needs besides, its reader and writer, lives in the same nursery if that is
+the server's own, and has ended when the task ends; in a nursery of the user's the connection's task
+stays the only one, with a nursery for the two inside it.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -21,11 +24,26 @@ from ._errors import ConnectionClosed, HandshakeError
 from ._options import ConnectionOptions, OriginOptions, OriginSettings
 from ._protocol._frames import encode_close
 from ._protocol._handshake import upgrade_required
-from ._request import Exchange, HTTPRequest, HTTPResponse, WebSocketRequest, read_request
+from ._request import (
+    Exchange,
+    HTTPRequest,
+    HTTPResponse,
+    WebSocketRequest,
+    arrived,
+    is_closed,
+    read_request,
+    whole_request,
+)
 from ._services import ServiceNursery
 from ._transport import Endpoint, socket_endpoint, stream_endpoint
 
 _log = logging.getLogger("trio_ws.server")
+
+# What accept(2) fails with while the system is short of something, and seconds until another try.
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+_PAUSE = 0.1
+# Given, it need not be made for each task.
+_SERVE_NAME = "trio_ws.WebSocketServer._serve"
 
 Handler: TypeAlias = Callable[[WebSocketRequest], Awaitable[object]]
 
@@ -150,6 +168,7 @@ class WebSocketServer:
         self._capacity = None if limit is None else trio.Semaphore(limit)
         self._accepting = trio.CancelScope()
         self._sessions: set[_Session] = set()
+        self._nursery: trio.Nursery | None = None  # for all connections, unless the user has one
         self._listening = False
         self._ended = trio.lowlevel.ParkingLot()  # whoever waits for sessions and listeners to end
 
@@ -184,24 +203,55 @@ class WebSocketServer:
             BaseException: whatever a handler raises; see `WebSocketServer`.
         """
         async with trio.open_nursery() as nursery:
+            if self._settings.handler_nursery is None:
+                self._nursery = nursery
             await nursery.start(self._accept, self._settings.handler_nursery or nursery)
             task_status.started(self)
 
-    async def _accept(
-        self, handlers: trio.Nursery, *, task_status: trio.TaskStatus[object]
-    ) -> None:
-        listeners = self._listeners
-        if self._capacity is not None:
-            listeners = [_GatedListener(listener, self._capacity) for listener in listeners]
+    async def _accept(self, handlers: trio.Nursery, *, task_status: trio.TaskStatus[None]) -> None:
         self._listening = True
         try:
             with self._accepting:
-                await trio.serve_listeners(
-                    self._serve, listeners, handler_nursery=handlers, task_status=task_status
-                )
+                async with trio.open_nursery() as nursery:
+                    for listener in self._listeners:
+                        nursery.start_soon(self._accept_from, listener, handlers)
+                    task_status.started()
         finally:
             self._listening = False
             self._ended.unpark_all()
+
+    async def _accept_from(self, listener: trio.abc.Listener[Any], handlers: trio.Nursery) -> None:
+        """Start a task for each client, for ever; errors are dealt with as Trio's servers do.
+
+        `trio.serve_listeners` would cost a cancelled close more for each connection, which is as
+        much as two parsed requests; here whoever serves the stream sees to its end.
+        """
+        async with listener:
+            while True:
+                try:
+                    stream = await listener.accept()
+                except OSError as exc:
+                    if exc.errno not in _SHORTAGES:
+                        raise
+                    _log.exception("accept failed; trying again in %s s", _PAUSE)
+                    await trio.sleep(_PAUSE)
+                    continue
+                if self._capacity is not None:
+                    await self._enter(self._capacity, stream)
+                handlers.start_soon(self._serve, stream, name=_SERVE_NAME)
+
+    async def _enter(self, capacity: trio.Semaphore, stream: trio.abc.Stream) -> None:
+        """Keep the first client beyond the capacity waiting; the rest waits in the kernel's queue.
+
+        Capacity is taken after accepting, or a listener that nobody connects to would keep others
+        from using it.
+        """
+        try:
+            await capacity.acquire()
+        except BaseException:
+            with trio.CancelScope(shield=True):  # cancelled, it would raise, too
+                await trio.aclose_forcefully(stream)
+            raise
 
     async def aclose(self, code: int = 1001, reason: str | None = None) -> None:
         """Shut down: accept no more, send Close to all clients, let the handlers end.
@@ -228,7 +278,9 @@ class WebSocketServer:
                 await self._all_ended()
         finally:
             for session in self._sessions:
-                session.scope.cancel()
+                session.cancel()
+            if self._nursery is not None and self._sessions:
+                self._nursery.cancel_scope.cancel()
         await self._all_ended()
 
     async def _all_ended(self) -> None:
@@ -241,35 +293,56 @@ class WebSocketServer:
     async def _serve(self, stream: trio.abc.Stream) -> None:
         session = _Session()
         self._sessions.add(session)
-        if self._accepting.cancel_called:  # accepted at the moment of `aclose`
-            session.scope.cancel()
         try:
-            with session.scope:
-                await self._serve_stream(session, stream)
+            exchange = await self._open(session, stream)
+            # What can be cancelled, and what serves the connection, are nurseries: one for all
+            # connections, which costs each of them nothing, but in a user's one for each.
+            if exchange is None:
+                pass
+            elif self._nursery is None:
+                await self._run_apart(session, exchange)
+            else:
+                await self._run_handler(session, exchange, self._nursery)
         finally:
             try:
-                await trio.aclose_forcefully(stream)  # cancelled, it closes and raises
+                if not is_closed(stream):
+                    await trio.aclose_forcefully(stream)  # cancelled, it closes and raises
             finally:
                 self._sessions.remove(session)
-                self._ended.unpark_all()
+                if self._ended:
+                    self._ended.unpark_all()
                 if self._capacity is not None:
                     self._capacity.release()
 
-    async def _serve_stream(self, session: _Session, stream: trio.abc.Stream) -> None:
-        try:
-            exchange = await read_request(stream, self._settings)
-        except HandshakeError as exc:
-            _log.info("no connection with %s: %s", stream_endpoint(stream, local=False), exc)
-            return
+    async def _open(self, session: _Session, stream: trio.abc.Stream) -> Exchange | None:
+        """Read the request; None if there is none, or none that could be accepted."""
+        if self._accepting.cancel_called:  # it was accepted at the moment of `aclose`
+            return None
+        data = arrived(stream)  # a client behind a proxy, or on this machine, is as fast as that
+        exchange = whole_request(stream, self._settings, data) if data else None
+        if exchange is None:
+            session.scope = trio.CancelScope()
+            try:
+                exchange = await read_request(stream, self._settings, session.scope, data)
+            except HandshakeError as exc:
+                _log.info("no connection with %s: %s", stream_endpoint(stream, local=False), exc)
+                return None
+            session.scope = None
         session.exchange = exchange
+        return exchange
+
+    async def _run_apart(self, session: _Session, exchange: Exchange) -> None:
+        with trio.CancelScope() as session.scope:
+            async with ServiceNursery() as nursery:
+                await self._run_handler(session, exchange, nursery)
+
+    async def _run_handler(
+        self, session: _Session, exchange: Exchange, nursery: trio.Nursery
+    ) -> None:
         if exchange.request.websocket is None:
             await self._run_http_handler(exchange)
             return
-        async with ServiceNursery() as nursery:
-            session.request = WebSocketRequest(nursery, exchange, self._settings)
-            await self._run_handler(session.request)
-
-    async def _run_handler(self, request: WebSocketRequest) -> None:
+        request = session.request = WebSocketRequest(nursery, exchange, self._settings)
         try:
             await self._handler(request)
         except BaseException as exc:  # noqa: BLE001 - whatever it was, `_handle_error` raises it on
@@ -309,42 +382,24 @@ class WebSocketServer:
 class _Session:
     """What the server knows of one connection, to shut it down."""
 
+    __slots__ = ("exchange", "request", "scope")
+
     def __init__(self) -> None:
-        self.scope = trio.CancelScope()
+        self.scope: trio.CancelScope | None = None
         self.exchange: Exchange | None = None
         self.request: WebSocketRequest | None = None
 
     def shut_down(self, code: int, reason: str | None) -> None:
         """End as politely as can be, without waiting."""
         if self.exchange is None:
-            self.scope.cancel()  # there is no request yet that could be answered
+            self.cancel()  # there is no request yet that could be answered
         elif self.request is not None:
             self.request._begin_close(code, reason)
 
-
-class _GatedListener(trio.abc.Listener[trio.abc.Stream]):
-    """Keeps the first client beyond the capacity waiting; the rest waits in the kernel's queue.
-
-    Capacity is taken after accepting, or a listener that nobody connects to would keep others from
-    using it.
-    """
-
-    def __init__(self, listener: trio.abc.Listener[Any], capacity: trio.Semaphore) -> None:
-        self._listener = listener
-        self._capacity = capacity
-
-    async def accept(self) -> trio.abc.Stream:
-        stream: trio.abc.Stream = await self._listener.accept()
-        try:
-            await self._capacity.acquire()
-        except BaseException:
-            with trio.CancelScope(shield=True):  # cancelled, it would raise, too
-                await trio.aclose_forcefully(stream)
-            raise
-        return stream
-
-    async def aclose(self) -> None:
-        await self._listener.aclose()
+    def cancel(self) -> None:
+        """End at once; without a scope of its own, with the server's nursery."""
+        if self.scope is not None:
+            self.scope.cancel()
 
 
 def _check_handler(handler: object) -> None:

@@ -36,5 +36,6 @@ class ServiceNursery:
         next checkpoint.
         """
         assert self._nursery is not None
-        self._nursery.cancel_scope.cancel()
+        if self._nursery.child_tasks:  # else they have ended by themselves
+            self._nursery.cancel_scope.cancel()
         await self._manager.__aexit__(None, None, None)

@@ -118,7 +118,10 @@ class Pings:
             return max(self._pinged_at, self._heard_at) + self._timeout
         if writing:  # the ping that is due cannot go out, but its time runs
             return max(self._pinged_at + self._interval, self._heard_at) + self._timeout
-        return self._pinged_at + self._interval
+        # Halfway it is looked whether reading has been paused; so a pause, of which a busy
+        # connection has many, need not wake the writer.
+        beat_at = self._pinged_at + self._beat
+        return beat_at if beat_at > trio.current_time() else self._pinged_at + self._interval
 
     def silence(self, seconds: float) -> float:
         """When the peer will have been silent for so long."""
@@ -158,10 +161,11 @@ class Pings:
 class MessageTimer:
     """How long the message that is arriving may still take (``Limits.message_timeout``)."""
 
-    __slots__ = ("_count", "_timeout", "deadline")
+    __slots__ = ("_count", "_timeout", "deadline", "enabled")
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
+        self.enabled = timeout < math.inf
         self._count = -1
         self.deadline = math.inf
 

@@ -17,13 +17,16 @@ from typing import Final
 
 import trio
 
+from ._protocol._output import Output
+
 # Bytes of one read. More lose to the processor's cache, fewer cost system calls.
 _READ_SIZE: Final = 64 * 1024
+_LARGE_READ_SIZE: Final = 128 * 1024
 # Bytes of one write to a stream: a TLS record. Progress is seen between writes, so a peer that
 # takes a record within the write timeout is alive.
 _STREAM_WRITE_SIZE: Final = 16 * 1024
-# Bytes of one write to a socket: as many as the kernel may take.
-_SOCKET_WRITE_SIZE: Final = 1024 * 1024
+# Chunks of one write to a socket, which has a limit (of 1024 on Linux).
+_VECTOR: Final = 64
 # Reads that empty a socket before it is closed by force: a close with unread data makes the kernel
 # send a reset, which may overtake our Close frame.
 _DRAIN_READS: Final = 16
@@ -32,20 +35,22 @@ _DRAIN_READS: Final = 16
 class StreamTransport:
     """Bytes over any stream; a send is all or nothing, and nothing is sent without waiting."""
 
-    write_size = _STREAM_WRITE_SIZE
     # Seconds for a Close frame once the connection's tasks are cancelled (invariant 10).
     grace: float = 0.5
 
     def __init__(self, stream: trio.abc.Stream, read_size: int | None) -> None:
         self.stream = stream
         self.read_size = read_size or _READ_SIZE
+        self._next_read = self.read_size
+        self._large_read = read_size or _LARGE_READ_SIZE
 
-    def send_nowait(self, data: bytes | memoryview) -> int:
+    def send_nowait(self, output: Output) -> int:
         """Send what can be sent without waiting; return the number of bytes."""
         return 0
 
-    async def send(self, data: bytes | memoryview) -> int:
+    async def send(self, output: Output) -> int:
         """Wait until bytes can be sent, send some; return their number."""
+        data = output.peek(_STREAM_WRITE_SIZE)
         await self.stream.send_all(data)
         return len(data)
 
@@ -68,28 +73,34 @@ class StreamTransport:
 class SocketTransport(StreamTransport):
     """Bytes over a plain socket."""
 
-    write_size = _SOCKET_WRITE_SIZE
     grace: float = 0
 
     stream: trio.SocketStream
 
-    def send_nowait(self, data: bytes | memoryview) -> int:
+    def send_nowait(self, output: Output) -> int:
+        if sys.platform == "win32":  # there it is not used; the type checker wants to hear it
+            return 0
         try:
-            return os.write(self.stream.socket.fileno(), data)
+            return os.writev(self.stream.socket.fileno(), output.vector(_VECTOR))
         except BlockingIOError:
             return 0
 
-    async def send(self, data: bytes | memoryview) -> int:
+    async def send(self, output: Output) -> int:
         await trio.lowlevel.wait_writable(self.stream.socket)
-        return self.send_nowait(data)
+        return self.send_nowait(output)
 
     async def receive(self) -> bytes:
+        socket = self.stream.socket
         while True:
-            await trio.lowlevel.wait_readable(self.stream.socket)
+            await trio.lowlevel.wait_readable(socket)
             try:
-                return os.read(self.stream.socket.fileno(), self.read_size)
+                data = os.read(socket.fileno(), self._next_read)
             except BlockingIOError:  # pragma: no cover - a spurious wake-up, which epoll may give
                 continue
+            # More than this read took is likely to be there: the next may be larger.
+            full = len(data) == self._next_read
+            self._next_read = self._large_read if full else self.read_size
+            return data
 
     async def aclose(self, *, force: bool) -> None:
         self._drain()

@@ -12,7 +12,7 @@ from ._protocol._machine import Protocol
 
 # Calls in a row that may succeed without yielding to the scheduler: a batch costs no task switch,
 # and yet no task keeps the others from running.
-_BATCH: Final = 32
+BATCH: Final = 32
 
 
 class _Turn:
@@ -29,17 +29,17 @@ class _Turn:
 class Turns:
     """The sends that wait until the output has room, in their order."""
 
-    __slots__ = ("_protocol", "_reserved", "_waiting")
+    __slots__ = ("_protocol", "_reserved", "waiting")
 
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
-        self._waiting: deque[_Turn] = deque()
+        self.waiting: deque[_Turn] = deque()
         self._reserved = False
 
     @property
     def taken(self) -> bool:
         """Whether a send has to wait."""
-        return bool(self._waiting) or self._reserved or not self._protocol.has_room
+        return self._reserved or bool(self.waiting) or not self._protocol.has_room
 
     async def wait(self, queue: Callable[[], None]) -> bool:
         """Wait for a turn; return whether `queue` was called.
@@ -49,10 +49,10 @@ class Turns:
         (invariant 2). False means that the connection has ended.
         """
         turn = _Turn(queue)
-        self._waiting.append(turn)
+        self.waiting.append(turn)
 
         def abort(_: object) -> trio.lowlevel.Abort:
-            self._waiting.remove(turn)
+            self.waiting.remove(turn)
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
@@ -70,32 +70,14 @@ class Turns:
     def admit(self) -> None:
         """There may be room: let those queue who have waited for it."""
         protocol = self._protocol
-        while self._waiting and not self._reserved and protocol.has_room and protocol.is_open:
-            turn = self._waiting.popleft()
+        while self.waiting and not self._reserved and protocol.has_room and protocol.is_open:
+            turn = self.waiting.popleft()
             turn.queue()
             turn.queued = True
             trio.lowlevel.reschedule(turn.task)
 
     def refuse(self) -> None:
         """The connection has ended: nobody gets a turn any more."""
-        for turn in self._waiting:
+        for turn in self.waiting:
             trio.lowlevel.reschedule(turn.task)
-        self._waiting.clear()
-
-
-class Batch:
-    """Counts calls that did not wait, so that the scheduler gets its turn."""
-
-    __slots__ = ("_calls",)
-
-    def __init__(self) -> None:
-        self._calls = 0
-
-    def waited(self) -> None:
-        """A call had to wait: it has yielded."""
-        self._calls = 0
-
-    def due(self) -> bool:
-        """Whether this call has to yield."""
-        self._calls = (self._calls + 1) % _BATCH
-        return not self._calls
+        self.waiting.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
@@ -14,6 +15,9 @@ from ._protocol._machine import Protocol
 from ._timing import LINGER, MessageTimer, Pings, Watch
 from ._transport import StreamTransport
 from ._turns import Turns
+
+# Bytes of joined messages that are not kept waiting for more.
+_JOINED: Final = 16 * 1024
 
 
 class Writer:
@@ -46,28 +50,50 @@ class Writer:
         self._watch = Watch(protocol, pings, timer, settings.limits.write_timeout)
         self._settings = settings
         self._on_end = on_end
-        self._parked = trio.lowlevel.ParkingLot()
-        self._look_at = math.inf  # when the task, parked, looks by itself
+        self._sleeper: trio.lowlevel.Task | None = None  # the task, while it has nothing to do
+        self._look = False  # there is more to do than to send
+        self._look_at = math.inf  # when the task, asleep, looks by itself
         self._scope: trio.CancelScope | None = None  # around the write that is under way
+        self._blocked = False  # the transport takes nothing now: what there is is for the task
+        self._cut = False  # it is, or was, a write that the deadline ends
 
     # Sending
+
+    def post(self, *, join: bool) -> None:
+        """Send what was queued: at once, or to `join` it to what is queued in the same turn.
+
+        While the application answers a batch that it has received, its answers leave in one write:
+        with the last, or when this task runs, whichever comes first.
+        """
+        if join and self._protocol.output.size < _JOINED:
+            self._wake_to_send()
+        else:
+            self.flush()
 
     def flush(self) -> None:
         """Send what can be sent without waiting, and leave the rest to the task."""
         output = self._protocol.output
-        if output.size and self._scope is None:
+        if output.size and self._scope is None and not self._blocked:
             try:
-                sent = self._transport.send_nowait(output.peek(self._transport.write_size))
+                sent = self._transport.send_nowait(output)
             except OSError as exc:
                 self._break(exc)
             else:
-                self._sent(sent)
+                if sent:
+                    self._sent(sent)
         if output.size:
-            self.wake()
+            self._blocked = True
+            self._wake_to_send()
 
     def wake(self) -> None:
         """Let the task look again at what there is to do."""
-        self._parked.unpark_all()
+        self._look = True
+        self._wake_to_send()
+
+    def _wake_to_send(self) -> None:
+        task, self._sleeper = self._sleeper, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
 
     def heard(self) -> None:
         """Bytes have arrived: they count as life, during a stalled write as well."""
@@ -78,7 +104,8 @@ class Writer:
         """Reading has stopped because the inbox is full, or goes on."""
         self._pings.pause(paused=paused)
         self._move_deadline()
-        self.look_sooner()
+        if paused:
+            self.look_sooner()
 
     def look_sooner(self) -> None:
         """A deadline may have come nearer: the task must not stay parked until the old one."""
@@ -87,7 +114,8 @@ class Writer:
 
     def _sent(self, size: int) -> None:
         self._protocol.sent(size)
-        self.turns.admit()
+        if self.turns.waiting:
+            self.turns.admit()
 
     # Ending
 
@@ -138,6 +166,7 @@ class Writer:
         """Serve until the connection has ended; never raises."""
         output = self._protocol.output
         while True:
+            self._look = False
             await self._linger()
             if self._finished():
                 return
@@ -146,17 +175,38 @@ class Writer:
                 await self._let_reader_look()
                 if not (output.size and self._overdue):
                     continue
+            with trio.CancelScope(shield=True) as scope:
+                await self._work(scope)
+            if scope.cancelled_caught:
+                await self._on_deadline(writing=self._cut)
+
+    async def _work(self, scope: trio.CancelScope) -> None:
+        """Send what there is, or else sleep; while nothing else is to do, in turns.
+
+        The `scope` lasts for as long as that, and its deadline is that of the wait that begins: a
+        scope for each would cost as much as a small message.
+        """
+        output = self._protocol.output
+        fresh = True
+        while True:
             writing = bool(output.size)
             if writing:
                 self._watch.begin_write()
-            self._look_at = self._deadline(writing=writing)
-            with trio.CancelScope(deadline=self._look_at, shield=True) as scope:
-                if writing:
-                    await self._write(scope)
-                else:
-                    await self._parked.park()
-            if scope.cancelled_caught:
-                await self._on_deadline(writing=writing)
+            deadline = self._deadline(writing=writing)
+            # A deadline that came while the task was awake anyway must not cut what begins now.
+            if not fresh and (scope.cancel_called or (writing and deadline <= trio.current_time())):
+                return
+            fresh = False
+            scope.deadline = deadline
+            self._cut = writing
+            if writing:
+                await self._write(scope)
+            else:
+                self._look_at = deadline
+                await self._sleep()
+            if self._look or not self._alive:
+                return
+            self._ping()
 
     def _finished(self) -> bool:
         protocol = self._protocol
@@ -180,12 +230,24 @@ class Writer:
             with trio.CancelScope(deadline=self._watch.leave_by, shield=True):
                 await self._transport.send_eof()
 
+    async def _sleep(self) -> None:
+        """Wait until there is more to do than what `flush` can."""
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._sleeper = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        while not self._look:
+            self._sleeper = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(abort)
+            self.flush()
+            if self._protocol.output.size:
+                return
+
     async def _write(self, scope: trio.CancelScope) -> None:
         self._scope = scope
         try:
-            sent = await self._transport.send(
-                self._protocol.output.peek(self._transport.write_size)
-            )
+            sent = await self._transport.send(self._protocol.output)
         except Exception as exc:  # noqa: BLE001 - a stream may raise anything
             self._break(exc)
         else:
@@ -193,6 +255,7 @@ class Writer:
                 self._sent(sent)
         finally:
             self._scope = None
+            self._blocked = False
 
     def _deadline(self, *, writing: bool) -> float:
         return self._watch.deadline(writing=writing, broken=self._broken)

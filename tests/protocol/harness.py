@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -58,6 +60,26 @@ def events(proto: Protocol) -> list[Event]:
     while (event := proto.next_event()) is not None:
         found.append(event)
     return found
+
+
+def pumped(proto: Protocol, max_messages: float = math.inf, max_size: int = 2**62) -> list[Event]:
+    """All events that are due, messages in batches of at most so many and, but one, so large."""
+    found: list[Event] = []
+    while True:
+        batch: deque[tuple[str | bytes, int]] = deque()
+        taken = proto.next_messages(batch, max_messages, max_size)
+        assert taken == sum(size for _, size in batch)
+        assert len(batch) <= max_messages
+        assert not batch or taken - batch[-1][1] < max_size
+        for message, size in batch:
+            assert size == len(message.encode() if isinstance(message, str) else message)
+            found.append(message)
+        drained = proto.drained
+        event = proto.next_event()
+        if event is None:
+            return found
+        assert not drained
+        found.append(event)
 
 
 def feed(proto: Protocol, *data: bytes) -> list[Event]:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.protocol import wire
-from tests.protocol.harness import drain, mask_of
+from tests.protocol.harness import drain, mask_of, pumped
 from trio_ws._protocol._deflate import Agreement, Deflate, PerMessageDeflate
 from trio_ws._protocol._machine import Event, Failure, Ping, Protocol
 
@@ -652,3 +652,64 @@ def test_almost_any_messages(
         plain = [event[:1] if isinstance(event, Failure) else event for event in found]
         results.append((plain, [frame.opcode for frame in wire.parse(drain(proto))]))
     assert results[0] == results[1]
+
+
+def unmasked(frame: wire.Frame) -> tuple[int, bytes]:
+    """A frame without its key, which is chance."""
+    return frame.opcode, frame.payload
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    messages=st.lists(almost_messages(), max_size=10),
+    client=st.booleans(),
+    takeover=st.booleans(),
+    step=st.integers(1, 300),
+    limit=st.integers(0, 3),
+)
+def test_the_fast_way_is_the_same(
+    messages: list[tuple[int, bytes, bool, int]],
+    client: bool,
+    takeover: bool,
+    step: int,
+    limit: int,
+) -> None:
+    """Messages that are not compressed, between others that are, come the fast way in order."""
+    data = b"".join(
+        wire.build(
+            opcode,
+            payload,
+            fin=fin or opcode == wire.PING,
+            rsv=rsv,
+            mask=None if client else wire.KEY,
+        )
+        for opcode, payload, fin, rsv in messages
+    )
+    slow = protocol(client=client, takeover=takeover, max_message_size=1000)
+    fast = protocol(client=client, takeover=takeover, max_message_size=1000)
+    for at in range(0, len(data), step):
+        slow.receive_data(data[at : at + step])
+        fast.receive_data(data[at : at + step])
+        expected = events(slow)
+        found = pumped(fast, limit)
+        while fast.busy:
+            found += pumped(fast, limit)
+        assert found == expected
+    assert [*map(unmasked, wire.parse(drain(fast)))] == [*map(unmasked, wire.parse(drain(slow)))]
+    assert fast.counts.messages_received == slow.counts.messages_received
+
+
+@pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
+def test_no_message_overtakes_one_that_is_inflated(client: bool) -> None:
+    """While a large message is inflated in turns, the one behind it waits."""
+    proto = protocol(client=client)
+    key = mask_of(proto)
+    proto.receive_data(compressed(wire.BINARY, [raw(bytes(MIB))], client=client))
+    proto.receive_data(wire.build(wire.TEXT, b"next", mask=key))
+    found: list[Event] = []
+    turns = 0
+    while not proto.drained:
+        found += pumped(proto)
+        turns += 1
+    assert found == [bytes(MIB), "next"]
+    assert turns > 1

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
+from collections import deque
+from collections.abc import Callable
 
 import pytest
 
@@ -208,6 +211,86 @@ def test_a_new_protocol() -> None:
     assert proto.closed is None
     assert proto.next_event() is None
     assert proto.output.size == 0
+
+
+# The fast way to messages, of which test_frames_messages.py has the rest
+
+
+def next_messages(proto: Protocol) -> list[tuple[str | bytes, int]]:
+    """All that come the fast way."""
+    into: deque[tuple[str | bytes, int]] = deque()
+    proto.next_messages(into, math.inf, 2**62)
+    return list(into)
+
+
+@ROLES
+def test_messages_come_the_fast_way_too(client: bool, key: bytes | None) -> None:
+    """They are counted, and with the last of them all is done."""
+    proto = protocol(client=client)
+    assert proto.drained
+    proto.receive_data(wire.build(wire.TEXT, "ü".encode(), mask=key) * 2)
+    assert not proto.drained
+    assert next_messages(proto) == [("ü", 2)] * 2
+    assert proto.drained
+    assert proto.counts.messages_received == 2
+    assert next_messages(proto) == []
+    proto.receive_eof()
+    assert proto.drained
+
+
+@ROLES
+def test_what_was_read_before_the_end_comes_the_fast_way_too(
+    client: bool, key: bytes | None
+) -> None:
+    """The end of the stream takes nothing from what was fed before."""
+    proto = protocol(client=client)
+    proto.receive_data(wire.build(wire.TEXT, b"x", mask=key))
+    proto.receive_eof()
+    assert next_messages(proto) == [("x", 1)]
+
+
+@pytest.mark.parametrize(
+    ("code", "stop"),
+    [
+        pytest.param(1000, lambda proto: proto.next_event(), id="the peer's Close"),
+        pytest.param(1002, lambda proto: proto.fail(1002, "no"), id="failed"),
+        pytest.param(None, lambda proto: proto.discard(), id="discarded"),
+    ],
+)
+@ROLES
+def test_no_message_comes_after_the_last(
+    client: bool, key: bytes | None, code: int | None, stop: Callable[[Protocol], object]
+) -> None:
+    """When no more messages are wanted, or may come, none comes the fast way either."""
+    proto = protocol(client=client)
+    close = wire.close(1000, mask=key) if code == 1000 else b""
+    proto.receive_data(close + wire.build(wire.TEXT, b"x", mask=key))
+    stop(proto)
+    proto.receive_data(wire.build(wire.TEXT, b"x", mask=key))
+    assert next_messages(proto) == []
+    assert proto.counts.messages_received == 0
+    assert proto.next_event() is None
+    assert proto.closed == (None if code is None else Close(code, "no" if code == 1002 else ""))
+
+
+@ROLES
+def test_no_message_overtakes_a_violation_that_is_held(client: bool, key: bytes | None) -> None:
+    """While a violation is held back, no message comes, and not all is done."""
+    proto = protocol(client=client)
+    text = wire.build(wire.TEXT, b"x", mask=key)
+    proto.receive_data(text + wire.build(wire.TEXT, b"\xff", mask=key))
+    assert next_messages(proto) == [("x", 1)]
+    assert proto.next_event(hold=True) is None
+    assert proto.holding and not proto.drained
+    proto.receive_data(text)
+    assert next_messages(proto) == []
+    assert not proto.drained
+    assert proto.next_event() == Failure(1007, "text is not UTF-8")
+    assert next_messages(proto) == []
+    assert proto.drained
+
+
+# Order
 
 
 @pytest.mark.checklist("FG10", "CL10")

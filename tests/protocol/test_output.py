@@ -59,20 +59,106 @@ def test_a_large_chunk_is_not_copied_for_those_behind_it() -> None:
     assert part.obj is large
     assert len(part) == 16_384
     output.advance(len(part))
-    assert b"".join(take(output, 16_384) for _ in range(7)) == bytes(100_000 - 16_384) + b"small"
+    assert b"".join(take(output, 16_384) for _ in range(6)) == bytes(100_000 - 16_384) + b"small"
     assert output.size == 0
 
 
+def test_a_record_is_filled() -> None:
+    """Whatever the chunks are, `peek` has as much as there may be, so TLS has few records."""
+    output = filled(b"head", bytes(20_000), b"next", bytes(20_000))
+    sizes = []
+    while output.size:
+        sizes.append(len(take(output, 16_384)))
+    assert sizes == [16_384, 16_384, 40_008 - 2 * 16_384]
+
+
 def test_data_in_flight_is_not_touched() -> None:
-    """What `peek` has returned stays as it is while more is appended, and after `clear`."""
+    """What was returned stays as it is while more is appended, and after `clear`."""
     output = filled(b"abc")
     data = output.peek(10)
+    (same,) = output.vector(10)
     output.advance(1)
     view = output.peek(10)
-    output.append(b"def")
-    assert (bytes(data), bytes(view)) == (b"abc", b"bc")
+    (rest,) = output.vector(10)
+    for _ in range(100):
+        output.append(b"def")
+    output.vector(10)
+    assert (bytes(data), bytes(same), bytes(view), bytes(rest)) == (b"abc", b"abc", b"bc", b"bc")
     output.clear()
-    assert (bytes(data), bytes(view)) == (b"abc", b"bc")
+    assert (bytes(data), bytes(same), bytes(view), bytes(rest)) == (b"abc", b"abc", b"bc", b"bc")
+
+
+# Chunks beside one another
+
+
+@pytest.mark.parametrize(
+    ("sizes", "vector"),
+    [
+        pytest.param([10], [10], id="one"),
+        pytest.param([10, 20, 30], [60], id="small"),
+        pytest.param([4, 10_000, 2, 6_000], [16_006], id="together small"),
+        pytest.param([4, 16_380], [16_384], id="together 16 KiB"),
+        pytest.param([4, 16_381], [4, 16_381], id="a byte more"),
+        pytest.param([4, 10**6, 4, 10**6], [4, 10**6, 4, 10**6], id="large"),
+    ],
+)
+def test_chunks_leave_beside_one_another(sizes: list[int], vector: list[int]) -> None:
+    """Up to 16 KiB are made one to be sent; what is larger is not copied."""
+    chunks = [bytes([at]) * size for at, size in enumerate(sizes)]
+    output = filled(*chunks)
+    got = output.vector(10)
+    assert [*map(len, got)] == vector
+    assert b"".join(got) == b"".join(chunks)
+    if len(got) == len(chunks):
+        assert all(one is other for one, other in zip(got, chunks, strict=True))
+    assert output.size == sum(sizes)
+    output.advance(output.size)
+    assert output.size == 0
+
+
+def test_the_number_of_chunks_is_limited() -> None:
+    """A system call takes only so many."""
+    chunks = [bytes([at]) * 20_000 for at in range(10)]
+    output = filled(*chunks)
+    assert output.vector(4) == chunks[:4]
+    output.advance(80_000)
+    assert output.vector(4) == chunks[4:8]
+
+
+@pytest.mark.parametrize("gone", [1, 3, 4, 5, 19_999, 20_003, 20_004, 20_005])
+def test_what_is_left_of_a_chunk_is_a_view(gone: int) -> None:
+    """After a write that took less, the rest goes out from there, and is not copied."""
+    chunks = [b"head", bytes(20_000), b"next", bytes(20_000)]
+    output = filled(*chunks)
+    output.advance(gone)
+    got = output.vector(10)
+    assert b"".join(got) == b"".join(chunks)[gone:]
+    first = got[0]
+    whole = first.obj if isinstance(first, memoryview) else first
+    assert whole in chunks
+    assert [*got[1:]] == chunks[len(chunks) - len(got) + 1 :]
+
+
+def test_the_rest_of_a_small_chunk_is_not_joined() -> None:
+    """Else a peer that takes a byte each time would make us copy all of it each time."""
+    output = filled(bytes(1000), b"next")
+    output.advance(1)
+    first, second = output.vector(10)
+    assert isinstance(first, memoryview)
+    assert (len(first), second) == (999, b"next")
+
+
+def test_a_run_of_small_chunks_is_joined_once() -> None:
+    """A flood of pongs makes few chunks, each by one copy, also while some of it goes out."""
+    output = filled(bytes(20_000))
+    joined: dict[int, bytes | memoryview] = {}
+    for _ in range(40):
+        for _ in range(64):
+            output.append(b"pong")
+        # The first is the large one; to keep the others keeps their addresses apart.
+        joined.update((id(chunk), chunk) for chunk in output.vector(1000)[1:])
+        output.advance(1)
+    assert [*map(len, joined.values())] == [4 * 64] * 40
 
 
 def test_clear_drops_all() -> None:
@@ -83,6 +169,20 @@ def test_clear_drops_all() -> None:
     assert output.size == 0
     output.append(b"ghi")
     assert take(output, 10) == b"ghi"
+
+
+@pytest.mark.parametrize("count", range(60, 70))
+@pytest.mark.parametrize("clear", [True, False])
+def test_nothing_is_left_of_what_was(count: int, clear: bool) -> None:
+    """Small chunks that were dropped, or sent, count no more when others are made one."""
+    output = filled(*([b"x"] * count))
+    if clear:
+        output.clear()
+    else:
+        output.advance(count)
+    output.append(b"next")
+    output.advance(1)
+    assert output.vector(10) == [b"ext"]
 
 
 def test_advance_after_clear() -> None:
@@ -115,18 +215,18 @@ def test_a_slow_reader_does_not_make_us_join_again(step: int, later: int) -> Non
     """However little a peer takes at a time, joined chunks are not joined for each time again."""
     output = filled(*(bytes(3000) for _ in range(20)))
     total = output.size
-    seen: dict[int, bytes] = {}  # keeps the objects, so that no two of them have one address
+    seen: dict[int, object] = {}  # keeps the objects, so that no two of them have one address
     while output.size:
-        data = output.peek(2**20)
-        whole = data.obj if isinstance(data, memoryview) else data
-        assert isinstance(whole, bytes)
-        seen[id(whole)] = whole
-        output.advance(min(step, len(data)))
+        vector = output.vector(4)
+        for data in vector:
+            whole = data.obj if isinstance(data, memoryview) else data
+            seen[id(whole)] = whole
+        output.advance(min(step, *map(len, vector)))
         if later:
             output.append(bytes(3000))
             total += 3000
             later -= 1
-    assert sum(map(len, seen.values())) <= 2 * total
+    assert sum(len(whole) for whole in seen.values() if isinstance(whole, bytes)) <= 2 * total
 
 
 CHUNKS = st.lists(st.binary(min_size=1, max_size=50) | st.integers(1, 9000).map(bytes), max_size=12)
@@ -163,3 +263,57 @@ def test_bytes_leave_in_order(
     while output.size:
         out += take(output, 10_000)
     assert out == everything
+
+
+OPERATIONS = st.lists(
+    st.tuples(st.just("append"), st.integers(1, 100) | st.integers(1, 20_000))
+    | st.tuples(st.just("flood"), st.integers(1, 150))
+    | st.tuples(st.sampled_from(["peek", "vector"]), st.integers(1, 100) | st.integers(1, 20_000))
+    | st.tuples(st.just("advance"), st.integers(0, 100) | st.integers(0, 40_000))
+    | st.tuples(st.just("clear"), st.just(0)),
+    max_size=60,
+)
+
+
+@given(operations=OPERATIONS)
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_it_is_but_a_string_of_bytes(operations: list[tuple[str, int]]) -> None:
+    """Whatever is done to it, in any order, it behaves as the bytes that were not sent yet."""
+    output = Output()
+    model = b""
+    source = 0
+
+    def append(size: int) -> None:
+        nonlocal model, source
+        data = bytes((source + at) % 251 for at in range(size))
+        source += size
+        output.append(data)
+        model += data
+
+    for operation, number in operations:
+        if operation == "append":
+            append(number)
+        elif operation == "flood":
+            for _ in range(number):
+                append(2)
+        elif operation == "clear":
+            output.clear()
+            model = b""
+        elif operation == "advance":
+            output.advance(number)
+            model = model[number:]
+        elif operation == "peek" and model:
+            data = output.peek(number)
+            assert data == model[:number]
+        elif operation == "vector" and model:
+            vector = output.vector(number)
+            assert 0 < len(vector) <= number
+            assert all(vector)
+            assert model.startswith(b"".join(vector))
+        assert output.size == len(model)
+    while output.size:
+        data = output.peek(10_000)
+        assert model.startswith(bytes(data))
+        model = model[len(data) :]
+        output.advance(len(data))
+    assert not model

@@ -8,6 +8,8 @@ declares. A violation is raised at the byte that proves it, as `Violation`; only
 from __future__ import annotations
 
 import enum
+import struct
+from collections import deque
 from typing import Final, NamedTuple
 
 from ._mask import KEY_SIZE, mask, masking_keys
@@ -27,8 +29,19 @@ _FIN: Final = 0x80
 _RSV1: Final = 0x40
 _RSV: Final = 0x70
 _MASKED: Final = 0x80
+# First bytes of messages of one frame.
+_TEXT: Final = _FIN | TEXT
+_BINARY: Final = _FIN | BINARY
+_WHOLE: Final = (_BINARY, _TEXT)
 
 MAX_CONTROL_PAYLOAD: Final = 125  # RFC 6455 section 5.5
+
+# The three forms of a frame's header (RFC 6455 section 5.2), without the masking key.
+_pack_short: Final = struct.Struct(">BB").pack
+_pack_medium: Final = struct.Struct(">BBH").pack
+_pack_long: Final = struct.Struct(">BBQ").pack
+# Bytes above which a view of the buffer costs less than a piece of it.
+_VIEW: Final = 1024
 
 
 class CloseCode(enum.IntEnum):
@@ -80,19 +93,29 @@ def encode_frame(
     opcode: int, payload: bytes, *, masked: bool, fin: bool = True, rsv1: bool = False
 ) -> bytes:
     """One frame, its length in the minimal form (RFC 6455 section 5.2), masked if a client's."""
+    if not masked and len(payload) <= MAX_CONTROL_PAYLOAD and fin and not rsv1:  # most of all
+        return _pack_short(_FIN | opcode, len(payload)) + payload
+    head, payload = encode_parts(opcode, payload, masked=masked, fin=fin, rsv1=rsv1)
+    return head + payload
+
+
+def encode_parts(
+    opcode: int, payload: bytes, *, masked: bool, fin: bool = True, rsv1: bool = False
+) -> tuple[bytes, bytes]:
+    """The header and the payload of one frame: a large one is not worth a copy to join them."""
     first = opcode | (_FIN if fin else 0) | (_RSV1 if rsv1 else 0)
     mask_bit = _MASKED if masked else 0
     size = len(payload)
     if size <= MAX_CONTROL_PAYLOAD:
-        head = bytes((first, mask_bit | size))
+        head = _pack_short(first, mask_bit | size)
     elif size <= 0xFFFF:
-        head = bytes((first, mask_bit | 126)) + size.to_bytes(2, "big")
+        head = _pack_medium(first, mask_bit | 126, size)
     else:
-        head = bytes((first, mask_bit | 127)) + size.to_bytes(8, "big")
-    if masked:
-        key = masking_keys.take()
-        return b"".join((head, key, mask(payload, key)))
-    return head + payload
+        head = _pack_long(first, mask_bit | 127, size)
+    if not masked:
+        return head, payload
+    key = masking_keys.take()
+    return head + key, mask(payload, key)
 
 
 def encode_close(code: int | None, reason: str | None) -> bytes:
@@ -208,6 +231,68 @@ class FrameReader:
         self._pos = 0
         self._header = None
 
+    @property
+    def drained(self) -> bool:
+        """Whether all that was fed was taken."""
+        return not self._buffer
+
+    # In one piece: to call a function for each message would cost a good part of the rest.
+    def take_messages(  # noqa: C901, PLR0912, PLR0915
+        self, into: deque[tuple[str | bytes, int]], max_messages: float, max_size: int
+    ) -> int:
+        """Append the messages that are next to `into`, each with the size of its payload.
+
+        These are the messages of one frame each that are whole in the buffer, uncompressed, and
+        right: the common case, in one loop. It stops in front of anything else, which `next_part`
+        looks at; and with `max_messages`, and when there are `max_size` bytes. Returns their bytes.
+        """
+        if self._header is not None or self.continuing:
+            return 0
+        buffer, pos, budget, masked = self._buffer, self._pos, self.budget, self._masked
+        mask_bit = _MASKED if masked else 0
+        available = len(buffer)
+        taken = 0
+        while max_messages > 0 and taken < max_size and pos + 2 <= available:
+            first = buffer[pos]
+            size = buffer[pos + 1] - mask_bit
+            if first not in _WHOLE or not 0 <= size < 128:
+                break
+            begin = pos + 2
+            if size > MAX_CONTROL_PAYLOAD:
+                width, shortest = (2, 126) if size == 126 else (8, 0x10000)
+                size = int.from_bytes(buffer[begin : begin + width], "big")
+                begin += width
+                if size < shortest:
+                    break
+            if masked:
+                key = buffer[begin : begin + KEY_SIZE]
+                begin += KEY_SIZE
+            end = begin + size
+            if end > available or size > budget:
+                break
+            message: str | bytes
+            if not masked:
+                message = buffer[begin:end]
+            elif size < _VIEW:
+                message = mask(buffer[begin:end], key)
+            else:
+                message = mask(memoryview(buffer)[begin:end], key)
+            if first == _TEXT:
+                try:
+                    message = message.decode()
+                except UnicodeDecodeError:
+                    break
+            into.append((message, size))
+            max_messages -= 1
+            taken += size
+            pos = end
+        if pos == available:
+            self._buffer = b""
+            self._pos = 0
+        else:
+            self._pos = pos
+        return taken
+
     def next_part(self) -> Part | None:
         """The next part, or None when more bytes are needed.
 
@@ -224,9 +309,12 @@ class FrameReader:
         if size < self._left and (header & 0x8 or not size):
             self._wait()  # a control frame is taken whole; and of nothing there is no part
             return None
-        payload = self._buffer[self._pos : self._pos + size]
-        if self._masked:
-            payload = mask(payload, self._key, self._read)
+        payload: bytes
+        if not self._masked:
+            payload = self._buffer[self._pos : self._pos + size]
+        else:
+            view = memoryview(self._buffer)[self._pos : self._pos + size]
+            payload = mask(view, self._key, self._read)
         first = not self._read
         self._pos += size
         self._read += size

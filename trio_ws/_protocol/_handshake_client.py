@@ -22,6 +22,7 @@ from ._headers import (
     get_all,
     get_one,
     has_token,
+    received,
     show,
 )
 from ._negotiation import (
@@ -143,7 +144,7 @@ class ClientHandshake:
 
     def _verify(self, event: h11.InformationalResponse | h11.Response) -> Response:
         """RFC 6455 section 4.1, what the client must check in a 101."""
-        headers = list(event.headers)
+        headers = received(event.headers.raw_items())
         if event.http_version == b"1.0":
             raise HandshakeFailure("the server answered 101 in HTTP/1.0, which knows no upgrade")
         upgrade = get_one(headers, b"upgrade")
@@ -224,7 +225,6 @@ def _parse_response(
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=2**62)
     # h11 must have seen a request to read the answer; this one asks for the same protocol switch.
     connection.send(_REQUEST)
-    connection.send(h11.EndOfMessage())
     connection.receive_data(head)
     try:
         event = connection.next_event()

@@ -6,23 +6,23 @@ Whatever a client sends leads to "more bytes, please", a Request, or BadRequest.
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import h11
 
-from ._head import HandshakeFailure, HeadLimits, HeadReader, format_response_head
+from ._head import HandshakeFailure, HeadLimits, HeadReader, format_headers, format_response_head
 from ._headers import (
     TOKEN,
     Extension,
     HeaderError,
     Headers,
+    by_name,
     format_extensions,
-    get_all,
-    get_one,
     has_token,
+    only,
     parse_extensions,
     parse_host,
+    received,
     show,
 )
 from ._negotiation import accept_key, is_key, parse_subprotocols
@@ -31,6 +31,9 @@ _request_line = re.compile(rb"(" + TOKEN + rb") ([^ \t]+) HTTP/([0-9]\.[0-9])")
 _origin_form = re.compile(rb"/[!-~]*")  # RFC 9112 section 3.2.1
 # What frames a body (RFC 9112 section 6), in the raw head, because h11 merges repetitions.
 _body_header = re.compile(rb"(?im)^(transfer-encoding|content-length):(.*)$")
+
+
+_SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 
 
 class BadRequest(HandshakeFailure):
@@ -60,8 +63,7 @@ class BadRequest(HandshakeFailure):
         return ServerHandshake.reject(self.status_code, self.headers, self.body, method=self.method)
 
 
-@dataclass(frozen=True)
-class Upgrade:
+class Upgrade(NamedTuple):
     """What a valid WebSocket request proposes (RFC 6455 section 4.2.1)."""
 
     key: bytes
@@ -71,8 +73,7 @@ class Upgrade:
     host: bytes
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """An HTTP request without a body; *target* is the path with its query.
 
     The names in *headers* are lower-case. *websocket* is None if the request does not ask for a
@@ -126,18 +127,14 @@ class ServerHandshake:
         upgrade = request.websocket
         if upgrade is None:
             raise ValueError("this request does not ask for a WebSocket: reject it")
-        headers = [
-            (b"Upgrade", b"websocket"),
-            (b"Connection", b"Upgrade"),
-            (b"Sec-WebSocket-Accept", accept_key(upgrade.key)),
-        ]
+        headers = [(b"Sec-WebSocket-Accept", accept_key(upgrade.key))]
         if subprotocol is not None:
             if subprotocol not in upgrade.subprotocols:
                 raise ValueError(f"choose a subprotocol that was offered, not {subprotocol!r}")
             headers.append((b"Sec-WebSocket-Protocol", subprotocol.encode()))
         if extensions:
             headers.append((b"Sec-WebSocket-Extensions", format_extensions(extensions)))
-        return format_response_head(101, [*headers, *extra_headers])
+        return _SWITCHING + format_headers([*headers, *extra_headers])
 
     @staticmethod
     def reject(
@@ -200,18 +197,20 @@ def _check_request_line(line: bytes) -> None:
 
 
 def _parse_request(head: bytes) -> Request:
-    _refuse_body(head)
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head))
     connection.receive_data(head)
     try:
         event = connection.next_event()
     except h11.RemoteProtocolError as error:
+        _refuse_body(head)
         raise HeaderError(f"send a valid HTTP request: {error}") from error
     assert isinstance(event, h11.Request)
-    method, headers = event.method.decode(), list(event.headers)
-    host = get_one(headers, b"host")
-    parse_host(host)
-    return Request(method, event.target.decode(), headers, _parse_upgrade(method, host, headers))
+    method, headers = event.method.decode(), received(event.headers.raw_items())
+    fields = by_name(headers)
+    if b"content-length" in fields or b"transfer-encoding" in fields:
+        _refuse_body(head)
+    parse_host(only(b"host", fields.get(b"host", ())))
+    return Request(method, event.target.decode(), headers, _parse_upgrade(method, headers, fields))
 
 
 def _refuse_body(head: bytes) -> None:
@@ -225,28 +224,30 @@ def _refuse_body(head: bytes) -> None:
     raise HeaderError("send Content-Length once, as a plain number")
 
 
-def _parse_upgrade(method: str, host: bytes, headers: Headers) -> Upgrade | None:
+def _parse_upgrade(
+    method: str, headers: Headers, fields: dict[bytes, list[bytes]]
+) -> Upgrade | None:
     """RFC 6455 section 4.2.1. HeaderError for what is malformed, BadRequest for what is refused."""
-    upgrade = has_token(get_all(headers, b"upgrade"), b"websocket")
+    upgrade = has_token(fields.get(b"upgrade", ()), b"websocket")
     # A lone "Upgrade: h2c" is an ordinary request: RFC 9110 section 7.8 lets a server ignore it.
-    if not upgrade and not any(name.startswith(b"sec-websocket-") for name, _ in headers):
+    if not upgrade and not any(name.startswith(b"sec-websocket-") for name in fields):
         return None
     if method != "GET" or not upgrade:
         raise upgrade_required(method, "send 'Upgrade: websocket'")
-    if not has_token(get_all(headers, b"connection"), b"upgrade"):
+    if not has_token(fields.get(b"connection", ()), b"upgrade"):
         raise upgrade_required(method, "send 'Connection: Upgrade'")
-    versions = get_all(headers, b"sec-websocket-version")
+    versions = fields.get(b"sec-websocket-version", [])
     if len(versions) > 1:
         raise HeaderError("send Sec-WebSocket-Version once")  # RFC 6455 section 11.3.5
     if versions != [b"13"]:
         raise upgrade_required(method, "send 'Sec-WebSocket-Version: 13'")
-    key = get_one(headers, b"sec-websocket-key")
+    key = only(b"sec-websocket-key", fields.get(b"sec-websocket-key", ()))
     if not is_key(key):
         raise HeaderError(f"Sec-WebSocket-Key must be the base64 form of 16 bytes, not {show(key)}")
     return Upgrade(
         key=key,
         subprotocols=parse_subprotocols(headers),
-        extensions=parse_extensions(get_all(headers, b"sec-websocket-extensions")),
-        origins=get_all(headers, b"origin"),
-        host=host,
+        extensions=parse_extensions(fields.get(b"sec-websocket-extensions", ())),
+        origins=fields.get(b"origin", []),
+        host=fields[b"host"][0],
     )

@@ -17,6 +17,10 @@ from ._headers import TOKEN, HeaderError, show
 _text = re.compile(rb"[\t -~\x80-\xff]*+")
 # A name directly followed by a colon. This also refuses obs-fold, which begins with a blank.
 _header = re.compile(TOKEN + rb":")
+# The same for a whole head that came in one piece, as nearly all do.
+_whole_head = re.compile(
+    _text.pattern + rb"\r\n(?:%b%b\r\n)*+\r\n" % (_header.pattern, _text.pattern)
+)
 
 
 class HandshakeFailure(Exception):
@@ -53,6 +57,9 @@ class HeadReader:
 
         Raises HeaderError at the first byte that cannot be part of an acceptable head.
         """
+        if not self._data and (end := self._end_of_head(data)):
+            self._check_line(data[: data.index(b"\r\n")])
+            return data[:end], data[end:]
         self._data += data
         while (line := self._next_line()) is not None:
             if not line and self._headers_start is not None:
@@ -63,6 +70,19 @@ class HeadReader:
             else:
                 self._count += 1
         return None
+
+    def _end_of_head(self, data: bytes) -> int:
+        """Where the head ends, if `data` has all of it, and no limit is anywhere near; else 0.
+
+        Whatever else is wrong with it, or how, is found line by line.
+        """
+        match = _whole_head.match(data)
+        if match is None:
+            return 0
+        end, limits = match.end(), self._limits
+        small = end <= limits.max_line_size and end <= limits.max_header_size
+        few = data.count(b"\n", 0, end) - 2 <= limits.max_header_count
+        return end if small and few else 0
 
     def _next_line(self) -> bytes | None:
         """The next line without its CRLF, or None if it is not complete yet."""
@@ -113,13 +133,12 @@ def _check_header(line: bytes) -> None:
 
 def format_head(start_line: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Write a head; the headers have passed ``encode_headers`` or are our own."""
-    lines = [
-        start_line.encode(),
-        *(name + b": " + value for name, value in headers),
-        b"",
-        b"",
-    ]
-    return b"\r\n".join(lines)
+    return start_line.encode() + b"\r\n" + format_headers(headers)
+
+
+def format_headers(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Write header lines, and the blank line behind them."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers]) + b"\r\n"
 
 
 def format_response_head(status_code: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

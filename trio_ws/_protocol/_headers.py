@@ -41,6 +41,29 @@ HANDSHAKE_OWNED = re.compile(
 RESPONSE_OWNED = re.compile(rb"connection|transfer-encoding", re.IGNORECASE)
 
 
+# Names that nearly all connections keep: they share them.
+_names = {
+    name: name
+    for name in (
+        b"accept-encoding",
+        b"accept-language",
+        b"cache-control",
+        b"connection",
+        b"cookie",
+        b"host",
+        b"origin",
+        b"pragma",
+        b"sec-websocket-accept",
+        b"sec-websocket-extensions",
+        b"sec-websocket-key",
+        b"sec-websocket-protocol",
+        b"sec-websocket-version",
+        b"upgrade",
+        b"user-agent",
+    )
+}
+
+
 class HeaderError(ValueError):
     """The peer's HTTP head is malformed or over a limit; *status_code* is what a server answers."""
 
@@ -54,6 +77,19 @@ def show(data: bytes | str, limit: int = 64) -> str:
     return ascii(data) if len(data) <= limit else ascii(data[:limit]) + "..."
 
 
+def received(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Headers as they came, with their names in lower case."""
+    return [(_names.get(lower := name.lower(), lower), value) for name, value in headers]
+
+
+def by_name(headers: Headers) -> dict[bytes, list[bytes]]:
+    """All values of each header, in order: for whoever looks at many of them."""
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        values.setdefault(name, []).append(value)
+    return values
+
+
 def get_all(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     """All values of the header *name* (lower-case), in order."""
     return [value for key, value in headers if key == name]
@@ -61,7 +97,11 @@ def get_all(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
 
 def get_one(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes:
     """The value of a header that must be there exactly once; HeaderError otherwise."""
-    values = get_all(headers, name)
+    return only(name, get_all(headers, name))
+
+
+def only(name: bytes, values: Sequence[bytes]) -> bytes:
+    """The one of the *values* of the header *name*; HeaderError if there is another number."""
     if len(values) != 1:
         raise HeaderError(f"send the header {name.decode()} exactly once, not {len(values)} times")
     return values[0]
@@ -84,11 +124,13 @@ def parse_token_list(values: Iterable[bytes]) -> list[str]:
     return [element.decode() for element in elements]
 
 
-def has_token(values: Iterable[bytes], token: bytes) -> bool:
+def has_token(values: Sequence[bytes], token: bytes) -> bool:
     """Whether the lists of a Connection or Upgrade header name *token* (lower-case).
 
     Empty elements are ignored, as RFC 9110 section 5.6.1.2 asks. HeaderError for garbage.
     """
+    if len(values) == 1 and values[0].lower() == token:
+        return True
     elements = [part.strip(b" \t") for value in values for part in value.split(b",")]
     for element in filter(None, elements):
         if _protocol.fullmatch(element) is None:

@@ -14,8 +14,9 @@ disagree with them (invariant 6).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ._deflate import Deflate, Volume
 from ._frames import (
@@ -31,9 +32,13 @@ from ._frames import (
     decode_close,
     encode_close,
     encode_frame,
+    encode_parts,
 )
 from ._messages import Assembler
 from ._output import Output
+
+# Bytes of a payload above which it is not copied only to stand beside its header.
+_LARGE: Final = 16 * 1024
 
 
 class Ping(NamedTuple):
@@ -149,11 +154,11 @@ class Protocol:
 
         `compress` is whether to compress it, if that was negotiated; None leaves it to its size.
         """
-        compressed = self.compresses(message, compress)
-        if compressed:
-            assert self._deflate is not None
-            message = self._deflate.compressor.compress(message)
-        self._append_message(message, text=text, compressed=compressed)
+        deflate = self._deflate
+        rsv1 = deflate is not None and self.compresses(message, compress)
+        if rsv1 and deflate is not None:
+            message = deflate.compressor.compress(message)
+        self._append_message(message, text=text, compressed=rsv1)
 
     def compresses(self, message: bytes, compress: bool | None) -> bool:
         """Whether a message is sent compressed."""
@@ -231,7 +236,12 @@ class Protocol:
             self._append(PONG, payload)
 
     def _append(self, opcode: int, payload: bytes, *, rsv1: bool = False) -> None:
-        self.output.append(encode_frame(opcode, payload, masked=self.client, rsv1=rsv1))
+        if len(payload) < _LARGE:
+            self.output.append(encode_frame(opcode, payload, masked=self.client, rsv1=rsv1))
+        else:
+            head, payload = encode_parts(opcode, payload, masked=self.client, rsv1=rsv1)
+            self.output.append(head)
+            self.output.append(payload)
 
     # In
 
@@ -254,6 +264,26 @@ class Protocol:
     def holding(self) -> bool:
         """Whether `next_event` holds a violation back."""
         return self._violation is not None
+
+    @property
+    def drained(self) -> bool:
+        """Whether nothing is left to do with the bytes that were fed."""
+        return self._frames.drained and self._violation is None and not self._assembler.pending
+
+    def next_messages(
+        self, into: deque[tuple[str | bytes, int]], max_messages: float, max_size: int
+    ) -> int:
+        """Append messages to `into`, each with its size in bytes, as long as nothing else is next.
+
+        A faster `next_event` for what is common, bounded in messages and in bytes. Returns the
+        bytes of the messages.
+        """
+        if self._violation is not None or not self._assembler.ready or self.handshake_done:
+            return 0
+        before = len(into)
+        taken = self._frames.take_messages(into, max_messages, max_size)
+        self.counts.messages_received += len(into) - before
+        return taken
 
     def next_event(self, *, hold: bool = False) -> Event | None:
         """The next event, or None when it takes more bytes or, if `busy`, time; never raises.

@@ -88,6 +88,11 @@ class Assembler:
         return self._payload is not None
 
     @property
+    def ready(self) -> bool:
+        """Whether a message that begins now is wanted, and needs no more than its payload."""
+        return self._payload is None and not self._discarding
+
+    @property
     def pending(self) -> bool:
         """Whether `inflate` has work left."""
         return self.inflating and self._inflater is not None and self._inflater.pending
