@@ -357,3 +357,23 @@ async def test_keepalive_can_be_off(
     connection._begin_close(1000)
     frame = await peer.receive()
     assert frame.opcode == (wire.CLOSE if "ping_interval" in options else wire.PING)
+
+
+@memory_and_socket
+@pytest.mark.parametrize("attempt", range(12))  # the scheduler's order is random
+@pytest.mark.parametrize("seconds", [10, 20, 40])
+async def test_a_close_in_the_turn_in_which_something_is_due(
+    nursery: trio.Nursery,
+    autojump_clock: Clock,
+    streams: StreamPair,
+    attempt: int,
+    seconds: float,
+) -> None:
+    """Whichever is first, the look at the pauses, the ping or its timeout: all is over once."""
+    connection, peer = await connect(nursery, streams=streams)
+    nursery.start_soon(peer.answer, False)
+    await trio.sleep_until(seconds)
+    await connection.aclose()
+    assert trio.current_time() == seconds
+    timed_out = connection.closed == CloseReason(1006)
+    assert connection.closed == CloseReason(1000) or (timed_out and seconds == 40)
