@@ -555,16 +555,20 @@ async def test_connect_loses_the_connection(capsys: pytest.CaptureFixture[str]) 
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
-    """Start the program as a process."""
+    """Start the program as a process that heeds Ctrl-C, also if the tests run in the background."""
     pipe = subprocess.PIPE
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "trio_ws", *arguments],
-        cwd=ROOT,
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
-        text=True,
-    )
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "trio_ws", *arguments],
+            cwd=ROOT,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, ours)
 
 
 def ask(process: subprocess.Popen[str], line: str) -> str:

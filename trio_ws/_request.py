@@ -83,9 +83,9 @@ class Exchange:
     __slots__ = ("answered", "early", "request", "stream")
 
     def __init__(self, stream: trio.abc.Stream, request: Request, early: bytes) -> None:
-        self.stream = stream
-        self.request = request
-        self.early = early  # frames of a client that did not wait for the 101
+        self.stream: trio.abc.Stream = stream
+        self.request: Request = request
+        self.early: bytes = early  # frames of a client that did not wait for the 101
         self.answered: bool = False
 
     async def reply(self, response: bytes) -> None:

@@ -213,7 +213,7 @@ class Compressor:
         self._level = wish.level
         self._mem_level = wish.mem_level
         self._context: zlib._Compress | None = None
-        self.volume = Volume()
+        self.volume: Volume = Volume()
 
     def compress(self, message: bytes) -> bytes:
         """Compress a message at once, and advance."""
@@ -268,7 +268,7 @@ class Inflater:
         self._more = False
         self._streams = 0  # that have ended within this message
         self._fed = self._read = 0  # bytes in all
-        self.volume = Volume()  # of whole messages
+        self.volume: Volume = Volume()  # of whole messages
 
     @property
     def pending(self) -> bool:
