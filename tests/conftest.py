@@ -1,5 +1,6 @@
 """Hooks of the whole test suite: skips that must not happen, and the ids of the checklist."""
 
+import signal
 from collections.abc import Generator
 from typing import TypeVar
 
@@ -8,6 +9,10 @@ import pytest
 from tests.checklist import ROWS
 from tests.harness.tally import pytest_sessionfinish, pytest_terminal_summary  # noqa: F401
 from tests.support.requirements import everything_is_required
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell has what it runs in the background ignore Ctrl-C, which some tests are about.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
 
