@@ -90,11 +90,13 @@ def check_contents(session: nox.Session, wheel: Path) -> None:
 def coverage(session: nox.Session) -> None:
     """Run the tests under coverage: each branch of the package must be taken.
 
-    The cancellation harness is left out: it takes no branch that the other tests do not take.
+    What takes no branch that the other tests do not take is left out.
     """
     session.install("-e", ".[test]", *group("coverage"))
     session.run("coverage", "erase")
-    pytest = ("pytest", *CORE_TESTS, "--ignore=tests/test_cancellation.py", *session.posargs)
+    left_out = ("test_cancellation.py", "test_mutation.py", "test_soak.py", "fuzz")
+    ignored = [f"--ignore=tests/{name}" for name in left_out]
+    pytest = ("pytest", *CORE_TESTS, *ignored, *session.posargs)
     session.run("coverage", "run", "-m", *pytest, env=REQUIRE_ALL)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
@@ -120,6 +122,31 @@ def autobahn(session: nox.Session) -> None:
 
 
 @nox.session(python=MAIN_PYTHON)
+def torture(session: nox.Session) -> None:
+    """Cancel and break each call at every point there is, which takes hours; see tests/harness.
+
+    ``-- --shard 1/5`` takes a fifth of the points, ``-- --seconds 600`` as many as that allows.
+    """
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.harness", "--every", *session.posargs)
+
+
+@nox.session(python=MAIN_PYTHON)
+def properties(session: nox.Session) -> None:
+    """Torn input, the core beside other libraries', and stateful property tests, all at length.
+
+    ``-- 100`` tries five times as many examples as usual.
+    """
+    session.install("-e", ".[test]", *group("interop"))
+    factor = int(session.posargs[0]) if session.posargs else 20
+    for layer, number in ("torn", 10 * factor), ("differential", 1000 * factor):
+        session.run("python", "-m", f"tests.{layer}", "--random", str(number))
+        session.run("python", "-m", f"tests.{layer}", "--sabotage")
+    stateful = ("tests/protocol/test_stateful.py", "tests/test_stateful_pair.py")
+    session.run("pytest", *stateful, env={**REQUIRE_ALL, "TRIO_WS_EXAMPLES": str(factor)})
+
+
+@nox.session(python=MAIN_PYTHON)
 def bench(session: nox.Session) -> None:
     """Measure trio_ws beside its peers, for the documentation; ``-- quick`` takes two minutes."""
     session.install("-e", ".", *group("bench"))
@@ -127,6 +154,65 @@ def bench(session: nox.Session) -> None:
         # One that cannot be installed is left out, and the table says so.
         session.install(peer, success_codes=[0, 1])
     session.run("python", "-m", "benchmarks", *(session.posargs or ("--output", "docs/benchmarks")))
+
+
+@nox.session(python=MAIN_PYTHON)
+def soak(session: nox.Session) -> None:
+    """Run the long soak, which takes half an hour, for the documentation; ``-- --seed 2`` a short.
+
+    ``-- --sabotage all`` shows that each bug that is put in on purpose is found.
+    """
+    session.install("-e", ".", *group("bench"))
+    arguments = session.posargs or ("--long", "--output", "docs/soak")
+    session.run("python", "-m", "tests.soak", *arguments)
+
+
+@nox.session(python=MAIN_PYTHON)
+def fuzz(session: nox.Session) -> None:
+    """Fuzz each parser, and a connection, for a minute; ``-- all --seconds 600 --keep`` longer.
+
+    Then see that processor time grows as the input does, and that bugs put in are found. Linux.
+    """
+    session.install("-e", ".[test]", *group("fuzz"))
+    session.run("python", "-m", "tests.fuzz", *(session.posargs or ("all", "--seconds", "60")))
+    session.run("python", "-m", "tests.fuzz.complexity")
+    session.run("python", "-m", "tests.fuzz", "--sabotage", "--seconds", "30")
+
+
+@nox.session(python=MAIN_PYTHON)
+def mutate(session: nox.Session) -> None:
+    """Put each of 3000 small bugs into the core: the tests must notice; ``-- _url`` in one module.
+
+    ``-- --show _url.check_port.3`` shows one of them, and what the tests say.
+    """
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.mutation", *session.posargs)
+
+
+@nox.session(python=MAIN_PYTHON)
+def hostile(session: nox.Session) -> None:
+    """Attack a real server and a real client 20 times, in random order; then without defences.
+
+    ``-- "server/two Hosts"`` does one attack again, ``-- --sabotage`` takes away each defence.
+    """
+    session.install("-e", ".[test]")
+    command = ("python", "-m", "tests.hostile")
+    if session.posargs:
+        session.run(*command, *session.posargs)
+        return
+    session.run(*command, "--repeat", "20", "--shuffle", "1")
+    session.run(*command, "--sabotage")
+
+
+@nox.session(python=MAIN_PYTHON)
+def simulate(session: nox.Session) -> None:
+    """Run a million simulated worlds, which takes many hours; ``-- --seeds 20000`` fewer.
+
+    ``-- --seed 17 --trace`` shows what happens in one, ``-- --sabotage`` that bugs are found.
+    """
+    session.install("-e", ".[test]")
+    arguments = session.posargs or ("--seeds", "1000000", "--processes", "2")
+    session.run("python", "-m", "tests.simulation", *arguments)
 
 
 @nox.session(python=MAIN_PYTHON)
@@ -138,6 +224,9 @@ def typing(session: nox.Session) -> None:
         session.run("mypy", "--platform", platform, "--cache-dir", f".mypy_cache/{platform}")
     linux = ("--platform", "linux", "--cache-dir", ".mypy_cache/linux")
     session.run("mypy", *linux, "benchmarks", "tests/test_benchmarks.py")
+    # By their names, for what is excluded is not found in a folder.
+    soak = sorted(str(path) for path in Path("tests/soak").glob("*.py"))
+    session.run("mypy", *linux, *soak, "tests/test_soak.py")
     session.run("pyright", "--version", silent=True)  # a first call may download it
     session.run("pyright")
     # From elsewhere, so that the installed package is verified, with its py.typed.

@@ -15,6 +15,7 @@ author = "the trio_ws authors"
 version = release = __version__
 
 extensions = [
+    "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinxcontrib_trio",

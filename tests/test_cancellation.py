@@ -1,30 +1,118 @@
-"""Every call of the API cancelled at each of its steps (tests/harness)."""
+"""Every call of the API cancelled at its steps, its stream failing at each byte (tests/harness)."""
+
+from collections.abc import Iterator
 
 import pytest
 
-from tests.harness.catalogue import CASES, SEEDS
+from tests.harness import catalogue, together
+from tests.harness.__main__ import main
+from tests.harness.catalogue import CASES, SEEDS, find
 from tests.harness.deflated import DeflateError
-from tests.harness.runner import run_all
+from tests.harness.faults import FAULTS
+from tests.harness.injection import KINDS, Injection
+from tests.harness.runner import cheap_garbage, run_all, run_once
 from tests.harness.sabotage import SABOTAGES, found
-from tests.harness.tally import TOTAL
+from tests.harness.tally import TOTAL, replay
 from tests.harness.wire import WireError, parse
 
 # The session fails when all have run at too few points: see tests/harness/tally.py.
 TOTAL.all_cases = len(CASES) * len(SEEDS)
 
 
-@pytest.mark.checklist("CA01", "CA02", "CA04", "PD09")
+@pytest.fixture(scope="module", autouse=True)
+def _garbage() -> Iterator[None]:
+    with cheap_garbage():
+        yield
+
+
+@pytest.mark.checklist("CA01", "CA02", "CA04", "CA05", "PD09")
 @pytest.mark.parametrize("seed", SEEDS, ids="seed{}".format)
 @pytest.mark.parametrize("name", CASES)
 def test_cancelled_anywhere(name: str, seed: int) -> None:
-    """Wherever a call is cancelled, I1 to I10 hold; a point is run again with its id.
+    """Wherever a call is cancelled, or its stream fails, ends or stalls, I1 to I10 hold.
 
-    ``python -m tests.harness <id>``
+    What does not is printed with the command that runs this point again.
     """
     tally = run_all(CASES[name], seed)
     TOTAL.add(tally)
-    assert not tally.violations, "\n".join(tally.violations)
+    assert not tally.violations, "\n".join(map(replay, tally.violations))
     assert tally.points
+
+
+def test_there_are_all_pairs_of_calls() -> None:
+    """Each call goes on while each other one does, its own kind included."""
+    names = {scenario.name for scenario in catalogue.SCENARIOS}
+    calls = {name.partition("_with_")[0] for name in together.NAMES}
+    assert {f"{one}_with_{other}" for one in calls for other in calls} <= names
+    assert len(calls) >= 8 and len(names) >= 100
+
+
+def test_a_violation_is_found_again_by_its_id(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a run of many points prints, ``python -m tests.harness <id>`` prints again."""
+    sabotage = SABOTAGES["receive pops before its checkpoint"]
+    with sabotage.patch():
+        violation, *_ = run_all(CASES[sabotage.cases[0]], 1).violations
+        words, _, what = replay(violation).partition("  # ")
+        *command, point = words.split()
+        assert command == ["python", "-m", "tests.harness"]
+        assert main([point]) == 1
+        assert what in capsys.readouterr().out.splitlines()
+    assert main([point]) == 0
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "open_websocket_url-tls-client/2/anywhere:120",
+        "send_concurrently-mem-client-takeover/1/send-oserror:200",
+        "handler-mem-server/1/receive-stall:180",
+        "ping_with_aclose-tls-client/3/send-garbage:5",
+    ],
+)
+def test_a_point_is_the_same_each_time(point: str) -> None:
+    """Scheduling, time, sizes of reads and writes: a point replays exactly."""
+
+    def trace() -> object:
+        world = run_once(*find(point))
+        assert world.injector.fired_at is not None
+        steps = world.injector.steps, world.injector.all_steps, world.victim.ended_at
+        return steps, [[len(pipe.log) for pipe in link.pipes.values()] for link in world.links]
+
+    assert trace() == trace()
+
+
+def test_parts_are_the_whole() -> None:
+    """``--shard`` takes each point once."""
+    case = CASES["pong_with_pong-mem-client"]
+    parts = [run_all(case, 1, every=True, shard=(part, 3)) for part in range(3)]
+    assert (
+        sum(part.points + part.missed for part in parts)
+        == run_all(case, 1, every=True, run=False).points
+    )
+    assert not any(part.violations for part in parts)
+
+
+def test_a_frame_is_cut_at_each_byte() -> None:
+    """Of all faults there are points at each byte of what the call sends, and one behind it."""
+    case = CASES["pong_with_pong-mem-client"]
+    clean = run_once(case, 1, None)
+    pongs = parse(clean.links[0].log("client"), client=True).pongs
+    # Four frames of 6 bytes, two of them with 4 more; what follows answers the probe.
+    assert sorted(pongs[:4]) == [b"", b"", b"here", b"here"]
+    assert clean.fault.offsets("send") == list(range(4 * 6 + 2 * 4 + 1))
+    counted = run_all(case, 1, every=True, run=False).by_kind
+    assert {counted[f"send-{what}"] for what in FAULTS["mem"]["send"]} == {33}
+    assert set(KINDS) <= set(counted)
+
+
+@pytest.mark.parametrize("what", ["broken", "closed", "oserror", "sslerror"])
+def test_a_fault_comes_where_it_should(what: str) -> None:
+    """So many bytes of the call are on the wire, and no more."""
+    case = CASES["pong_with_pong-mem-client"]
+    before = len(run_once(case, 1, Injection(f"send-{what}", 0)).links[0].log("client"))
+    world = run_once(case, 1, Injection(f"send-{what}", 7))
+    assert len(world.links[0].log("client")) == before + 7
+    assert not world.violations
 
 
 _SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"

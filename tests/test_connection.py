@@ -35,7 +35,7 @@ from trio_ws._options import Settings
 Clock = trio.testing.MockClock
 
 # Bytes of an idle connection with its two tasks, without its stream; the documentation tells it.
-IDLE_MEMORY = 15_000
+IDLE_MEMORY = 9_000
 
 
 @both_roles

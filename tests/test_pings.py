@@ -228,6 +228,42 @@ async def test_a_cancelled_ping_is_forgotten(
     assert connection.latency == 0
 
 
+@both_roles
+@pytest.mark.parametrize("cancelled", [1, 2, 63, 64, 100])
+async def test_the_pong_of_a_cancelled_ping_releases_those_before(
+    nursery: trio.Nursery, autojump_clock: Clock, client: bool, cancelled: int
+) -> None:
+    """A peer may answer the newest ping alone, whether or not somebody still waits for it."""
+    connection, peer = await connect(nursery, client=client, ping_interval=None)
+    async with trio.open_nursery() as waiting:
+        waiting.start_soon(connection.ping, b"old")
+        assert (await peer.receive()).payload == b"old"
+        for number in range(cancelled):
+            with trio.move_on_after(1):
+                await connection.ping(b"%d" % number)
+            assert (await peer.receive()).payload == b"%d" % number
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(waiting.child_tasks) == 1
+        await peer.send(peer.frame(wire.PONG, b"%d" % (cancelled - 1)))
+
+
+async def test_cancelled_pings_are_dropped_one_day(
+    nursery: trio.Nursery, autojump_clock: Clock
+) -> None:
+    """Of those that nobody waits for the last ones count, so a loop of them takes no memory."""
+    connection, peer = await connect(nursery, ping_interval=None)
+    nursery.start_soon(connection.ping, b"old")
+    for number in range(200):
+        with trio.move_on_after(1):
+            await connection.ping(b"%d" % number)
+    await peer.send(peer.frame(wire.PONG, b"100"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert connection.latency is None  # as if nobody had sent it
+    await peer.send(peer.frame(wire.PONG, b"190"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert connection.latency == 10
+
+
 @pytest.mark.checklist("CA05")
 @both_roles
 @whole_and_torn

@@ -53,7 +53,7 @@ async def test_what_a_request_knows(
     assert request.proposed_subprotocols == ()
     assert isinstance(request.local, str)
     assert isinstance(request.remote, str)
-    assert not request._has_ended
+    assert not request._has_ended()
     await request.reject(404)
     assert status(await peer.receive_head()) == 404
 
@@ -75,7 +75,7 @@ async def test_accepting(nursery: trio.Nursery, torn: bool) -> None:
     assert await peer.receive_frame() == (TEXT, b"hello")
     await peer.send(frame(CLOSE, NORMAL, mask=True))
     await connection.wait_closed()
-    assert request._has_ended
+    assert request._has_ended()
 
 
 @pytest.mark.checklist("SH13", "SH28")

@@ -266,7 +266,10 @@ class _Attempt:
         transport = transport_over(stream, None)  # on sockets a quicker way to read
         response = None
         while response is None:
-            data = await transport.receive()
+            await transport.wait_readable()
+            data = transport.receive_nowait()
+            if data is None:
+                continue
             answer = self._handshake
             response = answer.receive_data(data) if data else answer.receive_eof()
         if response.status_code != 101:
@@ -303,6 +306,8 @@ def _ssl_context(use_ssl: object) -> ssl.SSLContext | None:
 
 def _check_tls(context: ssl.SSLContext, server_hostname: str) -> None:
     """Try what the TLS handshake will begin with, to find wrong arguments before any I/O."""
+    if not server_hostname.isprintable() or " " in server_hostname:
+        raise ValueError("server_hostname: there is a blank or a control character in it")
     try:
         context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=server_hostname)
     except (ValueError, ssl.SSLError) as exc:

@@ -30,13 +30,14 @@ next, or waits, gets it (invariant 7).
 
 from __future__ import annotations
 
+import math
 import os
 import types
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import Final, TypeVarTuple
 
 import trio
 
@@ -58,13 +59,18 @@ from ._protocol._frames import MAX_CONTROL_PAYLOAD, CloseCode
 from ._protocol._headers import Extension
 from ._protocol._machine import Protocol
 from ._reader import Reader
-from ._timing import MessageTimer, Pings
+from ._timing import NO_TIMER, MessageTimer, Pings
 from ._transport import Endpoint, stream_endpoint, transport_over
-from ._turns import BATCH
+from ._turns import BATCH, Latch
 from ._writer import Writer
+
+_Ts = TypeVarTuple("_Ts")
 
 # Bytes of a message above which it is compressed in steps.
 _LARGE: Final = 128 * 1024
+# The names of the tasks. Given, they need not be made for each.
+_READER: Final = "trio_ws.WebSocketConnection._run_reader"
+_WRITER: Final = "trio_ws.WebSocketConnection._run_writer"
 
 
 class WebSocketConnection(trio.abc.Channel[str | bytes]):
@@ -76,6 +82,12 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
     Cancelling any method is safe: `send` has then sent nothing, `receive` has lost nothing, and the
     connection goes on.
     """
+
+    # With a dict for what users add, which takes nothing as long as they do not.
+    __slots__ = (
+        "__dict__", "__weakref__", "_closed", "_inbox", "_opening", "_pings", "_protocol",
+        "_reader", "_receives", "_sends", "_transport", "_writer",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -93,9 +105,10 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
         self._protocol = _new_protocol(settings, client=client, deflate=deflate)
         self._inbox = Inbox(settings.message_queue_size, settings.message_queue_bytes)
         self._pings = Pings(settings.ping_interval, settings.ping_timeout)
-        timer = MessageTimer(settings.limits.message_timeout)
+        timeout = settings.limits.message_timeout
+        timer = MessageTimer(timeout) if timeout < math.inf else NO_TIMER
         self._writer = Writer(
-            self._transport, self._protocol, self._pings, timer, settings, self._on_end
+            self._transport, self._protocol, self._pings, timer, settings, self._inbox
         )
         self._reader = Reader(
             self._transport,
@@ -105,7 +118,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             timer,
             self._writer,
         )
-        self._closed = trio.Event()
+        self._closed = Latch()
         self._sends = BATCH
         self._receives = BATCH
         if first_out:
@@ -224,25 +237,11 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             value = value.encode()
         elif not isinstance(value, bytes):
             raise ValueError(f"message must be str or bytes, not {type(value).__name__}")
-        protocol, turns = self._protocol, self._writer.turns
+        protocol = self._protocol
         if len(value) > _LARGE and protocol.compresses(value, compress):
             await self._send_in_steps(value, text=text)
-            return
-        await trio.lowlevel.checkpoint_if_cancelled()
-        self._check_sendable()
-        if turns.taken:
-            await self._wait_for_turn(
-                partial(protocol.send_message, value, text=text, compress=compress)
-            )
-            return
-        protocol.send_message(value, text=text, compress=compress)
-        self._writer.post(join=bool(self._inbox.messages))
-        if self._writer.cause is not None:
-            raise self._error(sending=True)
-        self._sends -= 1
-        if not self._sends:
-            self._sends = self._receives = BATCH
-            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
+            await self._hand_over(protocol.send_message, value, text, compress)
 
     async def _send_in_steps(self, message: bytes, *, text: bool) -> None:
         """Send a large message compressed, and let others run meanwhile.
@@ -254,41 +253,38 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
         try:
             for _ in self._protocol.send_in_steps(message, text=text):
                 await trio.lowlevel.checkpoint()
-                self._check_sendable()
+                if self._has_ended():
+                    raise self._error(sending=True)
         finally:
             self._writer.turns.release()
             self._writer.flush()
-        self._check_sendable()
+        if self._has_ended():
+            raise self._error(sending=True)
 
     async def send_message(self, message: str | bytes) -> None:
         """The same as `send`."""
         await self.send(message)
 
-    async def _hand_over(self, queue: Callable[[], None]) -> None:
+    async def _hand_over(self, queue: Callable[[*_Ts], None], *args: *_Ts) -> None:
         """Wait for room, have `queue` append to the output, send (invariant 2)."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._check_sendable()
-        if self._writer.turns.taken:
-            await self._wait_for_turn(queue)
+        if self._has_ended():
+            raise self._error(sending=True)
+        writer = self._writer
+        if writer.turns.taken():
+            if not await writer.turns.wait(partial(queue, *args)):
+                await trio.lowlevel.checkpoint_if_cancelled()
+                raise self._error(sending=True)
+            self._sends = self._receives = BATCH
             return
-        queue()
-        self._writer.flush()
-        self._check_sendable()
+        queue(*args)
+        writer.flush(join=bool(self._inbox.messages))
+        if writer.cause is not None:
+            raise self._error(sending=True)
         self._sends -= 1
         if not self._sends:
             self._sends = self._receives = BATCH
             await trio.lowlevel.cancel_shielded_checkpoint()
-
-    async def _wait_for_turn(self, queue: Callable[[], None]) -> None:
-        if not await self._writer.turns.wait(queue):
-            await trio.lowlevel.checkpoint_if_cancelled()
-            raise self._error(sending=True)
-        self._sends = self._receives = BATCH
-
-    def _check_sendable(self) -> None:
-        protocol = self._protocol
-        if protocol.close_sent is not None or protocol.eof or self._writer.cause is not None:
-            raise self._error(sending=True)
 
     # Receiving
 
@@ -314,22 +310,19 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
                 self._sends = self._receives = BATCH
                 await trio.lowlevel.checkpoint()
         while not inbox.messages:
-            self._before_waiting()
-            if self._unreceivable:
+            if self._unreceivable():
                 await trio.lowlevel.checkpoint_if_cancelled()
                 self._reader.refill()  # what came before the end may not be parsed yet
                 if inbox.messages:
                     break
                 raise self._error(sending=False)
+            if self._protocol.output.size:
+                self._writer.flush()
+            self._sends = self._receives = BATCH
             await inbox.wait()
             if not inbox.messages:  # woken because none will come, or outrun by another task
                 await trio.lowlevel.checkpoint_if_cancelled()
         return self._take()
-
-    def _before_waiting(self) -> None:
-        self._sends = self._receives = BATCH
-        if self._protocol.output.size:
-            self._writer.flush()
 
     async def get_message(self) -> str | bytes:
         """The same as `receive`."""
@@ -344,7 +337,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             ConnectionClosed: as `receive`.
         """
         if not self._inbox:
-            if not self._unreceivable:
+            if not self._unreceivable():
                 raise trio.WouldBlock
             self._reader.refill()
             if not self._inbox:
@@ -382,16 +375,20 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
 
     def _take(self) -> str | bytes:
         inbox = self._inbox
-        message, size = inbox.messages.popleft()
+        message, size = inbox.messages.pop(0)
         inbox.size -= size
         if self._reader.stopped and inbox.low:
             self._reader.refill()
         return message
 
-    @property
     def _unreceivable(self) -> bool:
         protocol = self._protocol
-        return self._inbox.closed or protocol.handshake_done or protocol.eof
+        return (
+            protocol.close_received is not None
+            or protocol.failure is not None
+            or protocol.eof
+            or self._inbox.closed
+        )
 
     def _refuse(self, reason: str) -> ConnectionClosed:
         code = CloseCode.UNSUPPORTED_DATA
@@ -422,7 +419,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
         payload = os.urandom(8) if payload is None else _control_payload(payload)
         ping = self._pings.start(payload)
         try:
-            await self._hand_over(partial(self._queue_ping, payload))
+            await self._hand_over(self._queue_ping, payload)
             await ping.done.wait()
         finally:
             self._pings.forget(payload, ping)
@@ -447,7 +444,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             TypeError: `payload` is not `bytes`.
         """
         payload = _control_payload(payload)
-        await self._hand_over(partial(self._protocol.send_pong, payload))
+        await self._hand_over(self._protocol.send_pong, payload)
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     # Closing
@@ -482,6 +479,8 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
         check_close(code, reason)
         self._protocol.send_close(code, reason)
         self._inbox.close()
+        if self._protocol.handshake_done:
+            return  # whoever saw the end has begun to close
         self._protocol.discard()
         self._writer.closing()
         self._reader.refill()
@@ -527,39 +526,29 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             RuntimeError: `nursery` is closed; so is the connection then.
         """
         try:
-            nursery.start_soon(self._run_reader)
-            nursery.start_soon(self._run_writer)
+            nursery.start_soon(self._reader.run, name=_READER)
+            nursery.start_soon(self._writer.run, self._finish, name=_WRITER)
         except RuntimeError:
             await self._transport.aclose(force=True)
             self._closed.set()
             raise
         self._writer.flush()
 
-    @trio.lowlevel.enable_ki_protection
-    async def _run_reader(self) -> None:
-        await self._reader.run()
-
-    @trio.lowlevel.enable_ki_protection
-    async def _run_writer(self) -> None:
-        await self._writer.run()
+    async def _finish(self) -> None:
+        """What the writer does last."""
         await self._reader.stop()
-        with trio.CancelScope(shield=True):
-            await self._transport.aclose(
-                force=self._writer.hurried or not self._protocol.handshake_done
-            )
+        await self._transport.aclose(
+            force=self._writer.hurried or not self._protocol.handshake_done
+        )
         self._protocol.receive_eof()
         self._protocol.output.clear()
-        self._on_end()
+        self._writer.wake_waiters()
         self._closed.set()
 
-    def _on_end(self) -> None:
-        self._inbox.wake_all()
-        self._pings.end()
-
-    @property
     def _has_ended(self) -> bool:
         """Whether nothing can be sent any more."""
-        return not self._protocol.is_open or self._writer.cause is not None
+        protocol = self._protocol
+        return protocol.close_sent is not None or protocol.eof or self._writer.cause is not None
 
     @property
     def _close_timed_out(self) -> bool:

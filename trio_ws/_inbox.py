@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Awaitable
 
 import trio
 
 from ._protocol._machine import Protocol
+from ._turns import Sleeper
 
 
 class Inbox:
@@ -25,10 +26,11 @@ class Inbox:
     def __init__(self, max_messages: float, max_bytes: int) -> None:
         self._max_bytes = max(1, max_bytes)
         # An empty message takes memory, too: also with math.inf there is an end.
-        self._max_messages = max(1, min(max_messages, max(1024, max_bytes // 64)))
-        self.messages: deque[tuple[str | bytes, int]] = deque()
-        self._receivers: deque[trio.lowlevel.Task] = deque()
-        self._idle = trio.lowlevel.ParkingLot()
+        self._max_messages = int(max(1, min(max_messages, max(1024, max_bytes // 64))))
+        # Lists: an empty deque takes ten times as much, and there is little in them.
+        self.messages: list[tuple[str | bytes, int]] = []
+        self._receivers: list[trio.lowlevel.Task] = []
+        self._idle = Sleeper()  # the reader, while it waits for `answered`
         self.size = 0  # bytes
         self.closed = False
         self.answered = True  # the application waits again, after the last message that it got
@@ -46,17 +48,21 @@ class Inbox:
         """Whether it is worth while to let the parser, which has stopped, go on."""
         return 2 * len(self.messages) <= self._max_messages and self.size < self._max_bytes
 
-    def fill(self, protocol: Protocol) -> None:
-        """Take over the messages that are next, as far as there is room."""
+    def fill(self, protocol: Protocol) -> bool:
+        """Take over the messages that are next; return whether there is room for more."""
         messages = self.messages
         before = len(messages)
-        self.size += protocol.next_messages(
-            messages, self._max_messages - before, self._max_bytes - self.size
-        )
-        if len(messages) > before:
+        room, space = self._max_messages - before, self._max_bytes - self.size
+        if room <= 0 or space <= 0:
+            return False
+        taken = protocol.next_messages(messages, room, space)
+        count = len(messages) - before
+        if count:
+            self.size += taken
             self.answered = False
             if self._receivers:
-                self._wake(len(messages) - before)
+                self._wake(count)
+        return count < room and taken < space
 
     def put(self, message: str | bytes, size: int) -> None:
         """Add a message of `size` bytes, and wake a task that waits for it."""
@@ -72,11 +78,10 @@ class Inbox:
         self.size = 0
         self.wake_all()
 
-    async def wait(self) -> None:
+    def wait(self) -> Awaitable[object]:
         """Wait until there may be a message, or none will come."""
         self.answered = True
-        if self._idle:
-            self._idle.unpark_all()
+        self._idle.wake()
         task = trio.lowlevel.current_task()
         self._receivers.append(task)
 
@@ -84,19 +89,23 @@ class Inbox:
             self._receivers.remove(task)
             return trio.lowlevel.Abort.SUCCEEDED
 
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        return trio.lowlevel.wait_task_rescheduled(abort)  # noqa: ASYNC105 - no frame of its own
 
-    async def wait_answered(self) -> None:
+    def wait_answered(self) -> Awaitable[object]:
         """Wait until the application has taken all messages and waits for the next."""
-        await self._idle.park()
+        return self._idle.sleep()
+
+    def wake_reader(self) -> None:
+        """End its `wait_answered`."""
+        self._idle.wake()
 
     def wake_all(self) -> None:
         """Wake every waiting task: no more messages will come."""
-        self._idle.unpark_all()
+        self._idle.wake()
         self._wake(len(self._receivers))
 
     def _wake(self, count: int) -> None:
         receivers = self._receivers
         while receivers and count:
-            trio.lowlevel.reschedule(receivers.popleft())
+            trio.lowlevel.reschedule(receivers.pop(0))
             count -= 1

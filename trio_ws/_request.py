@@ -158,10 +158,9 @@ class WebSocketRequest:
         """The client's end of the TCP connection; for other streams a description."""
         return stream_endpoint(self._exchange.stream, local=False)
 
-    @property
     def _has_ended(self) -> bool:
         """Whether the connection was accepted and is closed, or closing."""
-        return self._connection is not None and self._connection._has_ended
+        return self._connection is not None and self._connection._has_ended()
 
     async def accept(
         self,

@@ -346,7 +346,7 @@ class WebSocketServer:
         try:
             await self._handler(request)
         except BaseException as exc:  # noqa: BLE001 - whatever it was, `_handle_error` raises it on
-            if not (request._has_ended and _is_about_closing(exc)):
+            if not (request._has_ended() and _is_about_closing(exc)):
                 await request._leave(exc)
                 self._handle_error(request, exc)
                 return

@@ -16,16 +16,19 @@ from ._protocol._machine import Protocol
 # Seconds to wait for the peer's end of TCP once the closing handshake is done, or failed: long
 # enough for a Close frame to arrive before a reset, too short to hold anybody up.
 LINGER: Final = 1.0
+# Pings in flight above which those that nobody waits for are dropped, the oldest first.
+_MOST_IN_FLIGHT: Final = 64
 
 
 class Ping:
     """A ping that was not answered yet."""
 
-    __slots__ = ("answered", "done", "sent_at")
+    __slots__ = ("answered", "done", "forgotten", "sent_at")
 
     def __init__(self) -> None:
         self.sent_at: float | None = None  # None until it is queued
         self.answered = False
+        self.forgotten = False  # nobody waits for it
         self.done = trio.Event()
 
 
@@ -41,8 +44,8 @@ class Pings:
     """
 
     __slots__ = (
-        "_beat", "_heard_at", "_in_flight", "_interval", "_keepalive", "_paused", "_pinged_at",
-        "_timeout", "latency",
+        "_beat", "_heard_at", "_in_flight", "_interval", "_paused", "_pinged_at", "_timeout",
+        "keepalive", "latency",
     )  # fmt: skip
 
     def __init__(self, interval: float | None, timeout: float | None) -> None:
@@ -51,7 +54,7 @@ class Pings:
         # Often enough for a peer with the same settings, whatever the network adds to it.
         self._beat = min(self._interval, self._timeout) / 2 if interval is not None else math.inf
         self._in_flight: dict[bytes, Ping] = {}
-        self._keepalive: bytes | None = None  # the payload of the keepalive ping in flight
+        self.keepalive: bytes | None = None  # the payload of the keepalive ping in flight
         self._pinged_at = self._heard_at = trio.current_time()
         self._paused = False
         self.latency: float | None = None
@@ -71,7 +74,8 @@ class Pings:
         Raises:
             ValueError: one with this payload is in flight.
         """
-        if payload in self._in_flight:
+        known = self._in_flight.get(payload)
+        if known is not None and not known.forgotten:
             raise ValueError(f"payload: a ping with {payload!r} is in flight already")
         ping = self._in_flight[payload] = Ping()
         return ping
@@ -83,22 +87,36 @@ class Pings:
         self._in_flight[payload] = ping  # now the newest: keepalive may have overtaken it
 
     def forget(self, payload: bytes, ping: Ping) -> None:
-        """Nobody waits for this ping any more; one with the same payload may have followed it."""
-        if self._in_flight.get(payload) is ping:
-            del self._in_flight[payload]
+        """Nobody waits for this ping any more; one with the same payload may have followed it.
+
+        While an older one is waited for it is kept: a peer may answer the newest only (RFC 6455
+        section 5.5.3), and so this one's pong is the older one's as well.
+        """
+        in_flight = self._in_flight
+        if in_flight.get(payload) is not ping:
+            return
+        if ping.sent_at is None:
+            del in_flight[payload]
+            return
+        ping.forgotten = True
+        while in_flight and in_flight[first := next(iter(in_flight))].forgotten:
+            del in_flight[first]
+        if payload in in_flight and len(in_flight) > _MOST_IN_FLIGHT:
+            del in_flight[next(key for key, ping in in_flight.items() if ping.forgotten)]
 
     def pong(self, payload: bytes) -> None:
         """A pong answers its ping and those before it (RFC 6455 section 5.5.3)."""
         answered = self._in_flight.get(payload)
         if answered is None or answered.sent_at is None:
             return  # unsolicited, or forged
-        self.latency = trio.current_time() - answered.sent_at
+        self.heard()
+        self.latency = self._heard_at - answered.sent_at
         for older, ping in list(self._in_flight.items()):  # pragma: no branch - it is among them
             if ping.sent_at is None:
                 continue
             del self._in_flight[older]
-            if older == self._keepalive:
-                self._keepalive = None
+            if older == self.keepalive:
+                self.keepalive = None
             ping.answered = True
             ping.done.set()
             if ping is answered:
@@ -114,7 +132,7 @@ class Pings:
         """When `due` is to be called; while a write is stalled, when the peer counts as dead."""
         if self._paused:
             return math.inf if writing else self._pinged_at + self._beat
-        if self._keepalive is not None:
+        if self.keepalive is not None:
             return max(self._pinged_at, self._heard_at) + self._timeout
         if writing:  # the ping that is due cannot go out, but its time runs
             return max(self._pinged_at + self._interval, self._heard_at) + self._timeout
@@ -138,12 +156,12 @@ class Pings:
         It is random, so that a peer cannot answer what it has not received.
         """
         now = trio.current_time()
-        if self._paused or self._keepalive is not None or self._pinged_at + self._interval > now:
+        if self._paused or self.keepalive is not None or self._pinged_at + self._interval > now:
             return None
         payload = os.urandom(8)
         ping = self._in_flight[payload] = Ping()
         ping.sent_at = self._pinged_at = now
-        self._keepalive = payload
+        self.keepalive = payload
         return payload
 
     def beat_due(self) -> bool:
@@ -161,11 +179,10 @@ class Pings:
 class MessageTimer:
     """How long the message that is arriving may still take (``Limits.message_timeout``)."""
 
-    __slots__ = ("_count", "_timeout", "deadline", "enabled")
+    __slots__ = ("_count", "_timeout", "deadline")
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
-        self.enabled = timeout < math.inf
         self._count = -1
         self.deadline = math.inf
 
@@ -177,6 +194,10 @@ class MessageTimer:
         elif count != self._count:
             self._count = count
             self.deadline = trio.current_time() + self._timeout
+
+
+# For all connections without a timeout: a timer that is off has no state.
+NO_TIMER: Final = MessageTimer(math.inf)
 
 
 class Watch:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Awaitable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,9 +32,13 @@ _VECTOR: Final = 64
 # send a reset, which may overtake our Close frame.
 _DRAIN_READS: Final = 16
 
+_NO_SCOPE: Final = nullcontext()
+
 
 class StreamTransport:
     """Bytes over any stream; a send is all or nothing, and nothing is sent without waiting."""
+
+    __slots__ = ("_arrived", "_large_read", "_next_read", "_reading", "read_size", "stream")
 
     # Seconds for a Close frame once the connection's tasks are cancelled (invariant 10).
     grace: float = 0.5
@@ -43,6 +48,8 @@ class StreamTransport:
         self.read_size = read_size or _READ_SIZE
         self._next_read = self.read_size
         self._large_read = read_size or _LARGE_READ_SIZE
+        self._reading: trio.CancelScope | None = None
+        self._arrived: bytes | None = None
 
     def send_nowait(self, output: Output) -> int:
         """Send what can be sent without waiting; return the number of bytes."""
@@ -54,9 +61,31 @@ class StreamTransport:
         await self.stream.send_all(data)
         return len(data)
 
-    async def receive(self) -> bytes:
-        """Wait for bytes; b"" is the end."""
-        return bytes(await self.stream.receive_some(self.read_size))
+    def reading(self) -> AbstractContextManager[object]:
+        """Around all calls of `wait_readable`, so that `stop_reading` can end one."""
+        return self._scope
+
+    def stop_reading(self) -> None:
+        """End a `wait_readable`: it raises, or leaves the block of `reading`."""
+        self._scope.cancel()
+
+    @property
+    def _scope(self) -> trio.CancelScope:
+        if self._reading is None:
+            self._reading = trio.CancelScope()
+        return self._reading
+
+    def wait_readable(self) -> Awaitable[None]:
+        """Wait for bytes, or the end, which `receive_nowait` then has."""
+        return self._receive()
+
+    async def _receive(self) -> None:
+        self._arrived = bytes(await self.stream.receive_some(self.read_size))
+
+    def receive_nowait(self) -> bytes | None:
+        """The bytes that have come; b"" is the end, and None means to wait again."""
+        data, self._arrived = self._arrived, None
+        return data
 
     async def send_eof(self) -> None:
         """Say that nothing more is sent, where the stream can."""
@@ -65,13 +94,16 @@ class StreamTransport:
                 await self.stream.send_eof()
 
     async def aclose(self, *, force: bool) -> None:
-        """Close the stream; by force means without a word to the peer."""
-        with suppress(Exception), trio.move_on_after(0 if force else self.grace):
+        """Close the stream, whoever is cancelled; by force means without a word to the peer."""
+        deadline = trio.current_time() + (0 if force else self.grace)
+        with suppress(Exception), trio.CancelScope(deadline=deadline, shield=True):
             await self.stream.aclose()
 
 
 class SocketTransport(StreamTransport):
     """Bytes over a plain socket."""
+
+    __slots__ = ()
 
     grace: float = 0
 
@@ -80,8 +112,11 @@ class SocketTransport(StreamTransport):
     def send_nowait(self, output: Output) -> int:
         if sys.platform == "win32":  # there it is not used; the type checker wants to hear it
             return 0
+        chunks = output.vector(_VECTOR)
         try:
-            return os.writev(self.stream.socket.fileno(), output.vector(_VECTOR))
+            if len(chunks) == 1:
+                return os.write(self.stream.socket.fileno(), chunks[0])
+            return os.writev(self.stream.socket.fileno(), chunks)
         except BlockingIOError:
             return 0
 
@@ -89,22 +124,33 @@ class SocketTransport(StreamTransport):
         await trio.lowlevel.wait_writable(self.stream.socket)
         return self.send_nowait(output)
 
-    async def receive(self) -> bytes:
-        socket = self.stream.socket
-        while True:
-            await trio.lowlevel.wait_readable(socket)
-            try:
-                data = os.read(socket.fileno(), self._next_read)
-            except BlockingIOError:  # pragma: no cover - a spurious wake-up, which epoll may give
-                continue
-            # More than this read took is likely to be there: the next may be larger.
-            full = len(data) == self._next_read
-            self._next_read = self._large_read if full else self.read_size
-            return data
+    def reading(self) -> AbstractContextManager[object]:
+        return _NO_SCOPE  # a scope for each connection is half a kilobyte
+
+    def stop_reading(self) -> None:
+        self._close()  # a task that waits for a socket hears of that
+
+    def wait_readable(self) -> Awaitable[None]:
+        return trio.lowlevel.wait_readable(self.stream.socket)  # noqa: ASYNC105 - no frame of ours
+
+    def receive_nowait(self) -> bytes | None:
+        try:
+            data = os.read(self.stream.socket.fileno(), self._next_read)
+        except BlockingIOError:  # a spurious wake-up, which epoll may give
+            return None
+        # More than this read took is likely to be there: the next may be larger.
+        full = len(data) == self._next_read
+        self._next_read = self._large_read if full else self.read_size
+        return data
 
     async def aclose(self, *, force: bool) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        # All that the stream's own method does, but for a checkpoint, which would cost as much as
+        # all of it where it is cancelled.
         self._drain()
-        await super().aclose(force=force)
+        self.stream.socket.close()
 
     def _drain(self) -> None:
         try:

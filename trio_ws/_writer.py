@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
 
 from ._errors import DisconnectionTimeout
+from ._inbox import Inbox
 from ._options import Settings
 from ._protocol._frames import CloseCode
 from ._protocol._machine import Protocol
 from ._timing import LINGER, MessageTimer, Pings, Watch
 from ._transport import StreamTransport
-from ._turns import Turns
+from ._turns import Sleeper, Turns
 
 # Bytes of joined messages that are not kept waiting for more.
 _JOINED: Final = 16 * 1024
@@ -29,8 +30,14 @@ class Writer:
         pings: the connection's pings.
         timer: the time that the arriving message has.
         settings: the options of the connection.
-        on_end: called whenever waiting for the peer may have become pointless.
+        inbox: whose receivers are woken when waiting for the peer may have become pointless. (Not
+            by calling the connection: a cycle would leave each one to the garbage collector.)
     """
+
+    __slots__ = (
+        "_asleep", "_blocked", "_cut", "_inbox", "_look", "_look_at", "_pings", "_protocol",
+        "_scope", "_settings", "_transport", "_watch", "cause", "hurried", "turns",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -39,7 +46,7 @@ class Writer:
         pings: Pings,
         timer: MessageTimer,
         settings: Settings,
-        on_end: Callable[[], None],
+        inbox: Inbox,
     ) -> None:
         self.cause: Exception | None = None  # why the connection was lost
         self.hurried = False  # the connection's tasks, or a close, were cancelled
@@ -49,8 +56,8 @@ class Writer:
         self._pings = pings
         self._watch = Watch(protocol, pings, timer, settings.limits.write_timeout)
         self._settings = settings
-        self._on_end = on_end
-        self._sleeper: trio.lowlevel.Task | None = None  # the task, while it has nothing to do
+        self._inbox = inbox
+        self._asleep = Sleeper()  # the task, while it has nothing to do
         self._look = False  # there is more to do than to send
         self._look_at = math.inf  # when the task, asleep, looks by itself
         self._scope: trio.CancelScope | None = None  # around the write that is under way
@@ -59,46 +66,39 @@ class Writer:
 
     # Sending
 
-    def post(self, *, join: bool) -> None:
-        """Send what was queued: at once, or to `join` it to what is queued in the same turn.
+    def flush(self, *, join: bool = False) -> None:
+        """Send what can be sent without waiting, and leave the rest to the task.
 
-        While the application answers a batch that it has received, its answers leave in one write:
-        with the last, or when this task runs, whichever comes first.
+        With `join` a little is left to it in any case. So the answers to a batch of messages leave
+        in one write: with the last, or when the task runs, whichever comes first.
         """
-        if join and self._protocol.output.size < _JOINED:
-            self._wake_to_send()
-        else:
-            self.flush()
-
-    def flush(self) -> None:
-        """Send what can be sent without waiting, and leave the rest to the task."""
         output = self._protocol.output
-        if output.size and self._scope is None and not self._blocked:
+        if not (self._blocked or (join and output.size < _JOINED)):
+            if not output.size:
+                return
             try:
                 sent = self._transport.send_nowait(output)
             except OSError as exc:
                 self._break(exc)
-            else:
-                if sent:
-                    self._sent(sent)
-        if output.size:
+                return
+            if sent:
+                self._sent(sent)
+            if not output.size:
+                return
             self._blocked = True
-            self._wake_to_send()
+        self._asleep.wake()
 
     def wake(self) -> None:
         """Let the task look again at what there is to do."""
         self._look = True
-        self._wake_to_send()
-
-    def _wake_to_send(self) -> None:
-        task, self._sleeper = self._sleeper, None
-        if task is not None:
-            trio.lowlevel.reschedule(task)
+        self._asleep.wake()
 
     def heard(self) -> None:
         """Bytes have arrived: they count as life, during a stalled write as well."""
-        self._pings.heard()
-        self._move_deadline()
+        # Who asks for no sign of life need not read the clock, which costs as much as a frame.
+        if self._pings.keepalive is not None or self._scope is not None or self.cause is not None:
+            self._pings.heard()
+            self._move_deadline()
 
     def pause(self, *, paused: bool) -> None:
         """Reading has stopped because the inbox is full, or goes on."""
@@ -153,8 +153,13 @@ class Writer:
 
     def _end(self) -> None:
         self.turns.refuse()
-        self._on_end()
+        self.wake_waiters()
         self.wake()
+
+    def wake_waiters(self) -> None:
+        """Wake whoever waits for the peer: for a message, or for a pong."""
+        self._inbox.wake_all()
+        self._pings.end()
 
     def _leave_within(self, seconds: float) -> None:
         self._watch.leave_within(seconds)
@@ -162,14 +167,15 @@ class Writer:
 
     # The task
 
-    async def run(self) -> None:
-        """Serve until the connection has ended; never raises."""
+    @trio.lowlevel.enable_ki_protection
+    async def run(self, finish: Callable[[], Awaitable[None]]) -> None:
+        """Serve until the connection has ended, and `finish` it; never raises."""
         output = self._protocol.output
         while True:
             self._look = False
             await self._linger()
             if self._finished():
-                return
+                break
             self._ping()
             if output.size and self._overdue:
                 await self._let_reader_look()
@@ -179,6 +185,7 @@ class Writer:
                 await self._work(scope)
             if scope.cancelled_caught:
                 await self._on_deadline(writing=self._cut)
+        await finish()
 
     async def _work(self, scope: trio.CancelScope) -> None:
         """Send what there is, or else sleep; while nothing else is to do, in turns.
@@ -203,7 +210,10 @@ class Writer:
                 await self._write(scope)
             else:
                 self._look_at = deadline
-                await self._sleep()
+                # Until there is more to do than what `flush` can.
+                while not (self._look or output.size):
+                    await self._asleep.sleep()
+                    self.flush()
             if self._look or not self._alive:
                 return
             self._ping()
@@ -215,6 +225,12 @@ class Writer:
                 timeout = self._settings.disconnect_timeout
                 self.lose(DisconnectionTimeout(f"no Close frame from the peer within {timeout} s"))
             return True
+        return self.finished
+
+    @property
+    def finished(self) -> bool:
+        """Whether all is said, and there is nobody to wait for."""
+        protocol = self._protocol
         if protocol.output.size:
             return False
         # RFC 6455 section 7.1.1: the server ends TCP first, the client waits for that.
@@ -230,22 +246,9 @@ class Writer:
             with trio.CancelScope(deadline=self._watch.leave_by, shield=True):
                 await self._transport.send_eof()
 
-    async def _sleep(self) -> None:
-        """Wait until there is more to do than what `flush` can."""
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._sleeper = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        while not self._look:
-            self._sleeper = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(abort)
-            self.flush()
-            if self._protocol.output.size:
-                return
-
     async def _write(self, scope: trio.CancelScope) -> None:
         self._scope = scope
+        self._blocked = True
         try:
             sent = await self._transport.send(self._protocol.output)
         except Exception as exc:  # noqa: BLE001 - a stream may raise anything

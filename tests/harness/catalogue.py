@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import opens, pairs, steps
+from . import closing, opens, pinging, receiving, sending, servers, shutdown, steps, together
 from .injection import Injection
-from .runner import FIRST_SEED, Case, cases
+from .runner import FIRST_SEED
+from .scenario import Case, cases
 
-SCENARIOS: Final = [*pairs.SCENARIOS, *steps.SCENARIOS, *opens.SCENARIOS]
+SCENARIOS: Final = [
+    scenario
+    for module in (
+        *(sending, receiving, pinging, closing, together, steps),
+        *(opens, servers, shutdown),
+    )
+    for scenario in module.SCENARIOS
+]
 CASES: Final = {str(case): case for scenario in SCENARIOS for case in cases(scenario)}
 SEEDS: Final = (FIRST_SEED, FIRST_SEED + 1)
 

@@ -18,17 +18,25 @@ import trio_ws
 
 from .content import LARGE
 from .deflated import DeflateError, Expected
+from .faults import ERRORS, INJECTED
 from .injection import CALL_KINDS
+from .side import Side
 from .wire import Wire, WireError, parse
-from .world import CONNECT_TIMEOUT, DISCONNECT_TIMEOUT, PROBE_TIMEOUT, WRITE_TIMEOUT, Side, World
+from .world import CONNECT_TIMEOUT, DISCONNECT_TIMEOUT, PROBE_TIMEOUT, WRITE_TIMEOUT, World
 
 # Virtual seconds that a cancelled call may take: a Close frame and a close_notify on a stream that
 # takes neither, half a second each.
 _CANCELLED_WITHIN = 1.01
+# Close code of an end without a Close frame.
+_LOST = 1006
+# Close codes of an end that got what no peer may send.
+_REFUSALS = {1002, 1007}
 # Close code of an end that could not inflate a message.
 _CORRUPT = 1007
 # That any call of a scenario may take: all deadlines in a row, and the scenario's own sleeps.
 _ENDED_WITHIN = CONNECT_TIMEOUT + WRITE_TIMEOUT + DISCONNECT_TIMEOUT + 4
+# When the peer falls silent, it takes keepalive to see it: the defaults of both options.
+_SILENCE = 20 + 20
 
 
 async def probe(world: World, side: Side) -> None:
@@ -49,7 +57,8 @@ async def probe(world: World, side: Side) -> None:
         except trio_ws.ConnectionClosed:
             pass  # `closed` tells
 
-    with trio.move_on_after(PROBE_TIMEOUT) as scope:
+    patience = PROBE_TIMEOUT + (_longest(world) if world.fault.way else 0)
+    with trio.move_on_after(patience) as scope:
         await world.wait_idle()
         async with trio.open_nursery() as nursery:
             for end in ends:
@@ -75,7 +84,7 @@ async def finish(world: World, *, use: bool) -> None:
             if end.connection.closed is None:
                 end.has_closed = True
             with trio.move_on_after(2 * DISCONNECT_TIMEOUT) as scope:
-                if end.has_closed:
+                if end.has_closed and not end.goodbye_due:  # else it has to end by itself
                     await end.connection.aclose()
                 await end.connection.wait_closed()
             if scope.cancelled_caught:
@@ -97,18 +106,45 @@ def check_victim(world: World) -> None:
         if not isinstance(outcome, world.must_raise):
             world.violate("I8", f"the block's exception was masked: {outcome!r}")
     elif victim.cancelled:
-        if not may_cancel:
+        if not (may_cancel or world.may_be_cancelled):
             world.violate("I8", f"Cancelled has leaked: {outcome!r}")
     elif injector.delivered and may_cancel:
         world.violate("I8", f"Cancelled was swallowed: {outcome!r}")
     elif outcome is not None and not _is_documented(world, outcome):
         world.violate("I8", f"undocumented: {outcome!r} from {outcome.__cause__!r}")
+    _check_cause(world, outcome)
     if injector.fired_at is not None and may_cancel:
         took = victim.ended_at - injector.fired_at
         if took > _CANCELLED_WITHIN:
             world.violate("I9", f"took {took} s to be cancelled")
-    if victim.ended_at - victim.started_at > _ENDED_WITHIN:
+    if victim.ended_at - victim.started_at > _longest(world):
         world.violate("I9", f"took {victim.ended_at - victim.started_at} s")
+
+
+def _longest(world: World) -> float:
+    """Virtual seconds after which a call has ended, whatever happens.
+
+    A stalled write is seen sooner than silence, unless the kernel has taken what was written. And
+    with the length of a TLS record garbled the peer waits for more.
+    """
+    fault = world.fault
+    kernel = world.transport == "sock" and fault.way
+    unseen = fault.way == "receive" or fault.what == "garbage" or kernel
+    return _ENDED_WITHIN + (_SILENCE if unseen else 0)
+
+
+def _check_cause(world: World, outcome: BaseException | None) -> None:
+    """I8: who hears that the connection was lost hears why (invariant 7)."""
+    if not world.fault.struck or not isinstance(outcome, trio_ws.ConnectionClosed):
+        return
+    lost = outcome.reason is not None and outcome.reason.code == _LOST
+    if not lost or not isinstance(outcome, trio.BrokenResourceError):
+        return
+    cause = outcome.__cause__
+    # A socket has errors of its own.
+    injected = world.fault.what in ERRORS and world.transport != "sock"
+    if cause is None or (injected and INJECTED not in str(cause)):
+        world.violate("I8", f"lost, and it does not say why: {outcome!r} from {cause!r}")
 
 
 def _is_documented(world: World, exc: BaseException) -> bool:
@@ -143,6 +179,8 @@ def check_wires(world: World, *, survives: bool) -> None:
 def _check_sent(world: World, side: Side, wire: Wire) -> None:
     """I1, I2: each message 0 or 1 times, whole, in the order of the calls."""
     alive = world.usable or wire.close is not None
+    if wire.close is not None and wire.close[0] in _REFUSALS and wire.agreed is None:
+        world.violate("I1", f"{side.role} has refused what came: {wire.close}")
     if alive and wire.rest:
         world.violate(
             "I1", f"{side.role}: a torn frame, though it was not lost: {wire.rest[:30]!r}"
@@ -184,11 +222,23 @@ def _check_received(world: World, side: Side, wire: Wire) -> None:
         known = all(message in wire.messages for message in received)
         invariant = "I7" if wire.compressed and not known else "I3"
         world.violate(invariant, f"{peer.role}: a gap or a double in {received!r:.200}")
+    elif world.fault.struck and not peer.has_closed:
+        _check_before_the_fault(world, side)
     elif len(received) < len(wire.messages) and (
         world.usable or (wire.close is not None and not peer.has_closed)
     ):
         missing = wire.messages[len(received)]
         world.violate("I3", f"{peer.role}: has not received {missing[:30]!r}")
+
+
+def _check_before_the_fault(world: World, side: Side) -> None:
+    """I3: what the peer's stream has yielded before it failed can be received (CL18)."""
+    answer = side.link.log("server") if side.role == "client" else b""
+    log = side.link.log(side.role)[: side.link.taken(side.role)]
+    before = parse(log, client=side.role == "client", answer=answer).messages
+    if len(side.peer.received) < len(before):
+        missing = before[len(side.peer.received)]
+        world.violate("I3", f"{side.peer.role}: arrived before the fault: {missing[:30]!r}")
 
 
 def _check_contexts(world: World, side: Side, wire: Wire) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
+import trio
+
 
 @dataclass(frozen=True)
 class Sabotage:
@@ -26,13 +28,25 @@ class Sabotage:
     finds: frozenset[str]
 
 
-def patched(target: Any, **methods: Any) -> Callable[[], ExitStack]:
-    """What replaces methods of a class."""
+def replaced(target: tuple[Any, str], by: object) -> Callable[[], ExitStack]:
+    """What replaces an attribute of a class or module."""
 
     def patch() -> ExitStack:
         stack = ExitStack()
-        for name, method in methods.items():
-            stack.enter_context(mock.patch.object(target, name, method))
+        stack.enter_context(mock.patch.object(*target, by))
         return stack
 
     return patch
+
+
+def on_cancelled(call: Callable[..., Any], act: Callable[[Any], object]) -> Callable[..., Any]:
+    """A method of a connection that does something when it is cancelled, and is cancelled then."""
+
+    async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await call(self, *args, **kwargs)
+        except trio.Cancelled:
+            act(self)
+            raise
+
+    return method

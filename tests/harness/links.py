@@ -9,16 +9,13 @@ from __future__ import annotations
 import random
 import select
 import socket
-import ssl
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
-from functools import cache
-from typing import Any, Final
+from contextlib import suppress
+from typing import Final
 
 import trio
-import trustme
 
-HOST: Final = "harness.test"
+from .faults import ERRORS, Fault
+
 # The largest pieces of opening handshakes.
 SMALL: Final = {"mem": 96, "tls": 400, "sock": 96}
 # What travels at once before `Link.chop` is called: opening handshakes are not always the subject.
@@ -32,9 +29,11 @@ class Pipe:
         self.window = window  # bytes that may be under way
         self.under_way = bytearray()
         self.log = bytearray()  # all that was sent
+        self.taken = 0  # bytes that have arrived
         self.eof = False
         self.broken = False  # nobody will read any more
         self.stalled = False  # nothing is delivered for now
+        self.full = False  # nothing more is taken, ever
         self.changed = trio.lowlevel.ParkingLot()
 
     def wake(self) -> None:
@@ -50,10 +49,14 @@ class Link:
         window: bytes that may be under way in each direction.
         step: the largest write or read once `chop` was called.
         tls: TLS is spoken over it.
+        fault: what goes wrong.
     """
 
-    def __init__(self, rng: random.Random, *, window: int, step: int, tls: bool) -> None:
+    def __init__(
+        self, rng: random.Random, *, window: int, step: int, tls: bool, fault: Fault
+    ) -> None:
         self.rng = rng
+        self.fault = fault
         self.window = window
         self.step = _WHOLE
         self._chopped = step
@@ -70,6 +73,13 @@ class Link:
         for pipe in self.pipes.values():
             pipe.window = self.window
 
+    def widen(self) -> None:
+        """From now on everything travels at once."""
+        self.step = _WHOLE
+        for pipe in self.pipes.values():
+            pipe.window = _WHOLE
+            pipe.wake()
+
     def size(self) -> int:
         """Of the next write or read: often a few bytes, which may end within a frame's head."""
         return self.rng.randint(1, self.step if self.rng.random() < 0.6 else min(self.step, 24))
@@ -78,19 +88,28 @@ class Link:
         """Whether the end `role` could send a frame now without waiting."""
         if role not in self.sockets:
             pipe = self.pipes[role]
-            return not (pipe.under_way or pipe.eof or pipe.broken or pipe.stalled)
+            stuck = pipe.eof or pipe.broken or pipe.stalled or pipe.full
+            return not (pipe.under_way or stuck)
         descriptor = self.sockets[role].socket.fileno()
         return descriptor >= 0 and bool(select.select([], [descriptor], [], 0)[1])
 
-    def cut(self) -> None:
-        """Lose what is under way, and carry nothing more."""
+    def cut(self, *, lossy: bool = True) -> None:
+        """Carry nothing more; lose what is under way, if `lossy`."""
         for pipe in self.pipes.values():
-            pipe.under_way.clear()
+            if lossy:
+                pipe.under_way.clear()
             pipe.eof = pipe.broken = True
             pipe.wake()
         for stream in self.sockets.values():
             with suppress(OSError):
                 stream.socket.shutdown(socket.SHUT_RDWR)
+
+    def taken(self, role: str) -> int | None:
+        """How many bytes of `log` the other end has taken; None is all. Sockets do not tell: 0."""
+        pipe = self.pipes[role]
+        if role in self.sockets:
+            return 0
+        return None if self.plain else pipe.taken
 
     def log(self, role: str) -> bytes:
         """What the end `role` has sent; under TLS, what of it has arrived and was decrypted."""
@@ -106,6 +125,8 @@ class MemoryEnd(trio.abc.HalfCloseableStream):
         self._out = link.pipes[role]
         self._in = link.pipes["server" if role == "client" else "client"]
         self._closed = False
+        self._failing: dict[str, str] = {}  # one of `ERRORS` each, by direction
+        self._flips = False  # the next byte becomes another one
         self._send_guard = _Guard("send")
         self._receive_guard = _Guard("receive")
         link.open_ends.add(self)
@@ -114,22 +135,32 @@ class MemoryEnd(trio.abc.HalfCloseableStream):
         """Write piece by piece; cancelled, some of it is on the wire."""
         with self._send_guard:
             await trio.lowlevel.checkpoint()
-            view, pipe = memoryview(data), self._out
+            view, pipe, link = memoryview(data), self._out, self.link
             while view:
                 await self.wait_send_all_might_not_block()
-                room = pipe.window - len(pipe.under_way)
-                piece = view[: min(room, self.link.size())]
+                size = min(pipe.window - len(pipe.under_way), link.size(), len(view))
+                size = link.fault.allow(link, self.role, "send", len(pipe.log), size)
+                if not size:
+                    self._strike("send")
+                    continue
+                piece = bytearray(view[:size])
+                if self._flips:
+                    piece[0] ^= 0xFF
+                    self._flips = False
                 pipe.log += piece
                 pipe.under_way += piece
-                view = view[len(piece) :]
+                view = view[size:]
                 pipe.wake()
                 await trio.lowlevel.checkpoint()
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait for room."""
         pipe = self._out
-        while not self._closed and not pipe.broken and len(pipe.under_way) >= pipe.window:
+        while not (self._closed or pipe.broken or "send" in self._failing) and (
+            pipe.full or len(pipe.under_way) >= pipe.window
+        ):
             await pipe.changed.park()
+        self._fail("send")
         if pipe.broken and not self._closed:
             raise trio.BrokenResourceError
         if self._closed or pipe.eof:
@@ -139,21 +170,58 @@ class MemoryEnd(trio.abc.HalfCloseableStream):
         """Read a slice."""
         with self._receive_guard:
             await trio.lowlevel.checkpoint()
-            pipe = self._in
-            while not self._closed and (pipe.stalled or not (pipe.under_way or pipe.eof)):
-                await pipe.changed.park()
-            if self._closed:
-                raise trio.ClosedResourceError
-            size = min(self.link.size(), max_bytes or _WHOLE)
+            pipe, link = self._in, self.link
+            size = 0
+            while not size:
+                while not (self._closed or "receive" in self._failing) and (
+                    pipe.stalled or not (pipe.under_way or pipe.eof)
+                ):
+                    await pipe.changed.park()
+                if self._closed:
+                    raise trio.ClosedResourceError
+                self._fail("receive")
+                if not pipe.under_way:
+                    return b""
+                size = min(link.size(), max_bytes or _WHOLE, len(pipe.under_way))
+                position = len(pipe.log) - len(pipe.under_way)
+                size = link.fault.allow(link, self.role, "receive", position, size)
+                if not size:
+                    self._strike("receive")
             data = bytes(pipe.under_way[:size])
             del pipe.under_way[:size]
+            pipe.taken += size
             pipe.wake()
             return data
+
+    def _strike(self, way: str) -> None:
+        """The fault happens here and now; who waits, or calls next, will see."""
+        fault = self.link.fault
+        fault.strike()
+        if fault.what in ERRORS:
+            self._failing[way] = fault.what
+            if way == "send":
+                self._out.eof = True  # so the peer hears of it
+                self._out.wake()
+        elif fault.what == "end":
+            if way == "receive":
+                self._in.under_way.clear()
+            self.link.cut(lossy=False)
+        elif fault.what == "stall":
+            self._out.full |= way == "send"
+            self._in.stalled |= way == "receive"
+        else:
+            self._flips = True
+
+    def _fail(self, way: str) -> None:
+        if way in self._failing and not self._closed:
+            error = ERRORS[self._failing[way]]()
+            raise error
 
     async def send_eof(self) -> None:
         """End this direction."""
         if self._closed:
             raise trio.ClosedResourceError
+        self._fail("send")
         self._out.eof = True
         self._out.wake()
         await trio.lowlevel.checkpoint()
@@ -183,85 +251,3 @@ class _Guard:
 
     def __exit__(self, *_: object) -> None:
         self._busy = False
-
-
-class Relay:
-    """Carries bytes between two socket pairs and logs them: neither end knows of it."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self.client, self._near = _socket_pair()
-        self.server, self._far = _socket_pair()
-
-    async def run(self) -> None:
-        """Carry until both directions have ended, or cancelled."""
-        with self._near, self._far:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._carry, "client", self._near, self._far)
-                nursery.start_soon(self._carry, "server", self._far, self._near)
-
-    async def _carry(
-        self, role: str, source: trio.socket.SocketType, sink: trio.socket.SocketType
-    ) -> None:
-        pipe = self._link.pipes[role]
-        try:
-            while True:
-                while pipe.stalled:
-                    await pipe.changed.park()
-                data = await source.recv(self._link.size())
-                if not data:
-                    break
-                pipe.log += data
-                while data:
-                    data = data[await sink.send(data) :]
-        except OSError:
-            pass  # an end has gone: nobody is left to carry to, or from
-        with suppress(OSError):
-            sink.shutdown(socket.SHUT_WR)
-        with suppress(OSError):
-            source.shutdown(socket.SHUT_RD)
-
-
-def _socket_pair() -> tuple[trio.SocketStream, trio.socket.SocketType]:
-    ours, theirs = socket.socketpair()
-    for sock in (ours, theirs):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # so that writes are cut
-    return (
-        trio.SocketStream(trio.socket.from_stdlib_socket(ours)),
-        trio.socket.from_stdlib_socket(theirs),
-    )
-
-
-@cache
-def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """The client's and the server's context, made once."""
-    authority = trustme.CA()
-    client, server = (
-        ssl.create_default_context(),
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH),
-    )
-    authority.configure_trust(client)
-    authority.issue_cert(HOST).configure_cert(server)
-    return client, server
-
-
-@contextmanager
-def decrypted_is_logged() -> Generator[None, None, None]:
-    """Have each TLS stream over a `MemoryEnd` log what it has decrypted."""
-    original = trio.SSLStream.receive_some
-
-    async def receive_some(
-        self: trio.SSLStream[Any], max_bytes: int | None = None
-    ) -> bytes | bytearray:
-        data = await original(self, max_bytes)
-        end = self.transport_stream
-        if isinstance(end, MemoryEnd):
-            assert end.link.plain is not None
-            end.link.plain["server" if end.role == "client" else "client"] += data
-        return data
-
-    trio.SSLStream.receive_some = receive_some  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        trio.SSLStream.receive_some = original  # type: ignore[method-assign]

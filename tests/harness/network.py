@@ -9,8 +9,10 @@ from typing import Any
 
 import trio
 
-from .links import HOST, SMALL, Link, tls_contexts
-from .world import Side, World
+from .links import SMALL, Link
+from .side import Side
+from .tls import HOST, tls_contexts
+from .world import World
 
 PORT = 4711
 

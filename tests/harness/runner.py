@@ -1,4 +1,4 @@
-"""Runs a scenario once, or once for each of its steps."""
+"""Runs a scenario once, or once for each of its points."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import gc
 import os
 import sys
 import warnings
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 from unittest import mock
 
@@ -17,111 +17,69 @@ import trio.testing
 
 from .checks import check_left_over, check_victim, check_wires, finish
 from .injection import Injection
-from .links import decrypted_is_logged
+from .internals import has_ended
+from .points import every_point, some_points
+from .scenario import Case, Scenario
 from .tally import Tally
+from .tls import decrypted_is_logged
 from .world import RUN_LIMIT, World
 
 FIRST_SEED: Final = 1
 _FDS: Final = "/proc/self/fd"
+# Points after which garbage is collected: for each of them it would cost as much as the run.
+_BATCH: Final = 40
 
 
-@dataclass(frozen=True)
-class Scenario:
-    """A use of the library, one call of which is the victim.
+def run_once(case: Case, seed: int, injection: Injection | None, *, collect: bool = True) -> World:
+    """Run a scenario in a world of its own, and check the invariants.
 
     Args:
-        name: for people.
-        body: runs it in a world.
-        kinds: how it is cancelled.
-        transports: over which links.
-        roles: on which end the victim is.
-        compressed: compression, transport and role of the cases with compression.
-        cap: the most points of a kind and a seed; beyond it, evenly spread ones are taken, others
-            for each seed. The first seed takes every step of the victim.
-        pair: the body gets a connected pair.
-        use: a connection that is open afterwards is used, before it is closed.
-        survives: the connection must be usable after the call was cancelled.
-        step: of the pair's link, the most bytes that travel at once; None leaves it to `STEP`.
-        options: of the pair's connections.
+        case: the scenario, and where.
+        seed: of all that is chosen at random.
+        injection: what happens when; None for nothing.
+        collect: garbage, which may warn.
     """
-
-    name: str
-    body: Callable[[World], Awaitable[None]]
-    kinds: tuple[str, ...]
-    transports: tuple[str, ...]
-    roles: tuple[str, ...]
-    cap: int
-    compressed: tuple[tuple[str, str, str], ...] = ()
-    pair: bool = True
-    use: bool = True
-    survives: bool = False
-    step: int | None = None
-    options: dict[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A scenario on one transport and one end, with compression or without."""
-
-    scenario: Scenario
-    transport: str
-    role: str
-    compression: str = "plain"
-
-    def __str__(self) -> str:
-        name = f"{self.scenario.name}-{self.transport}-{self.role}"
-        return name if self.compression == "plain" else f"{name}-{self.compression}"
-
-
-def cases(scenario: Scenario) -> Iterator[Case]:
-    """All cases of a scenario."""
-    for transport in scenario.transports:
-        for role in scenario.roles:
-            yield Case(scenario, transport, role)
-    for compression, transport, role in scenario.compressed:
-        yield Case(scenario, transport, role, compression)
-
-
-def run_once(case: Case, seed: int, injection: Injection | None) -> World:
-    """Run a scenario in a world of its own, and check the invariants."""
-    scenario = case.scenario
     world = World(case.transport, case.role, seed, injection, case.compression)
     descriptors = _count_descriptors(case)
-    unraisable: list[str] = []
-    hook, sys.unraisablehook = sys.unraisablehook, lambda info: unraisable.append(repr(info))
-    try:
-        with (
-            warnings.catch_warnings(record=True) as caught,
-            decrypted_is_logged(),
-            _scheduled(seed),
-        ):
-            warnings.simplefilter("always")
-            try:
-                trio.run(
-                    _main,
-                    scenario,
-                    world,
-                    clock=trio.testing.MockClock(autojump_threshold=0),
-                    instruments=[world.injector],
-                )
-            except BaseException as exc:
-                world.violate("I8", f"out of the run: {exc!r}")
-            check_victim(world)
-            check_wires(world, survives=scenario.survives)
-            check_left_over(world)
-            for sides in world.sides.values():
-                for side in sides.values():
-                    side.conn = side.nursery = None
+    with _complaints() as complaints:
+        with decrypted_is_logged(), _scheduled(seed):
+            _run(case.scenario, world)
+        if collect:
             gc.collect()
-    finally:
-        sys.unraisablehook = hook
-    for warning in caught:
-        world.violate("I10", f"{warning.category.__name__}: {warning.message}")
-    for what in unraisable:
+    for what in complaints:
         world.violate("I10", what)
     if (left := _count_descriptors(case) - descriptors) != 0:
         world.violate("I5", f"{left} file descriptors more than before")
     return world
+
+
+def _run(scenario: Scenario, world: World) -> None:
+    try:
+        trio.run(_main, scenario, world, clock=trio.testing.MockClock(autojump_threshold=0))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:
+        world.violate("I8", f"out of the run: {exc!r}")
+    check_victim(world)
+    check_wires(world, survives=scenario.survives)
+    check_left_over(world)
+    for sides in world.sides.values():
+        for side in sides.values():
+            side.conn = side.nursery = None
+
+
+@contextmanager
+def _complaints() -> Generator[list[str], None, None]:
+    """Collect what Python complains of meanwhile: warnings, errors that nobody gets."""
+    complaints: list[str] = []
+    hook, sys.unraisablehook = sys.unraisablehook, lambda info: complaints.append(repr(info))
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield complaints
+    finally:
+        sys.unraisablehook = hook
+        complaints += [f"{warning.category.__name__}: {warning.message}" for warning in caught]
 
 
 @contextmanager
@@ -152,7 +110,7 @@ async def _rescue(world: World) -> None:
     for sides in world.sides.values():
         for side in sides.values():
             if side.conn is not None:
-                side.conn._closed.set()
+                has_ended(side.conn).set()
 
 
 async def _main(scenario: Scenario, world: World) -> None:
@@ -163,6 +121,7 @@ async def _main(scenario: Scenario, world: World) -> None:
             if scenario.pair:
                 await world.open_pair(scenario.step, **scenario.options)
             await scenario.body(world)
+            world.end_of_body()
             await finish(world, use=scenario.use)
             world.background.cancel_scope.cancel()
     for resource in world.left_over:
@@ -174,49 +133,61 @@ async def _main(scenario: Scenario, world: World) -> None:
         world.violate("I5", f"{left} tasks are left")
 
 
-def run_all(case: Case, seed: int, *, every: bool = False) -> Tally:
-    """Run a scenario once to count its steps, then once for each of them; see `injections`."""
-    tally = Tally()
+@contextmanager
+def cheap_garbage() -> Generator[None, None, None]:
+    """Have what is there now never looked at, and what comes only when somebody asks."""
     gc.collect()
-    gc.freeze()  # so that looking for garbage after each run is cheap
+    gc.freeze()
+    gc.disable()
     try:
-        clean = run_once(case, seed, None)
-        _count(tally, case, clean)
-        for injection in injections(case.scenario, clean, every=every):
-            _count(tally, case, run_once(case, seed, injection))
+        yield
     finally:
+        gc.enable()
         gc.unfreeze()
+
+
+def run_all(
+    case: Case,
+    seed: int,
+    *,
+    every: bool = False,
+    shard: tuple[int, int] = (0, 1),
+    run: bool = True,
+) -> Tally:
+    """Run a scenario once undisturbed, then once for each of its points, or for some of them.
+
+    Args:
+        case: the scenario, and where.
+        seed: of all that is chosen at random.
+        every: take every point.
+        shard: the number of this part of the points, from 0, and the number of parts.
+        run: the points; else they are only counted.
+    """
+    tally = Tally(cases=1)
+    clean = run_once(case, seed, None, collect=False)
+    tally.count(case, clean)
+    points = every_point(case, clean) if every else some_points(case, clean)
+    part, parts = shard
+    points = islice(points, part, None, parts)
+    if not run:
+        tally.by_kind.update(point.kind for point in points)
+        tally.points = tally.by_kind.total()
+        return tally
+    while batch := list(islice(points, _BATCH)):
+        _run_batch(tally, case, seed, batch)
     return tally
 
 
-def _count(tally: Tally, case: Case, world: World) -> None:
-    injection = world.injection
-    where = f"{case}/{world.seed}"
-    if injection is not None:
-        where += f"/{injection.kind}:{injection.step}"
-        if world.injector.fired_at is None:
-            tally.missed += 1
-        else:
-            tally.points += 1
-            tally.deflated += world.deflate is not None
-            tally.inflated += world.inflated
-    tally.violations += [f"{where}  {what}" for what in world.violations]
-
-
-def injections(scenario: Scenario, clean: World, *, every: bool = False) -> Iterator[Injection]:
-    """Where to cancel a scenario that took these steps undisturbed.
-
-    Args:
-        scenario: the scenario.
-        clean: the undisturbed run.
-        every: take all points, whatever `Scenario.cap` says.
-    """
-    for kind in scenario.kinds:
-        injector = clean.injector
-        steps = injector.all_steps if kind in {"anywhere", "collapse"} else injector.steps
-        # After the victim's last step there is nothing to cancel, before its first neither.
-        points = range(2, steps + 1) if kind == "woken" else range(1, steps)
-        every_step = every or (kind == "scope" and clean.seed == FIRST_SEED)
-        stride = 1 if every_step else max(1, -(-len(points) // scenario.cap))
-        offset = (clean.seed * 7) % stride
-        yield from (Injection(kind, step) for step in points[offset::stride])
+def _run_batch(tally: Tally, case: Case, seed: int, batch: Iterable[Injection]) -> None:
+    """Run some points; if their garbage complains, each once more, to see whose it was."""
+    with _complaints() as complaints:
+        for injection in batch:
+            tally.count(case, run_once(case, seed, injection, collect=False))
+        gc.collect()
+    if not complaints:
+        return
+    found = len(tally.violations)
+    for injection in batch:
+        tally.blame(case, run_once(case, seed, injection))
+    if len(tally.violations) == found:
+        tally.violations += [f"{case}/{seed}  I10: somewhere: {what}" for what in complaints]

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, Final
 
 import trio
 
-import trio_ws
-from trio_ws._protocol._deflate import Compressor
-from trio_ws._turns import Turns
+from . import internals
+from .defects import Sabotage, on_cancelled, replaced
+from .internals import COMPRESS_IN_STEPS, KEEP_THE_TURN, SEND_IN_STEPS, Compressor, Connection
 
-from .defects import Sabotage, patched
-
-_Connection: Any = trio_ws.WebSocketConnection
-_send, _receive = _Connection.send, _Connection.receive
+_send, _receive = Connection.send, Connection.receive
 _new_compressor: Any = Compressor.__init__
 
 
@@ -31,115 +29,100 @@ async def _early_send(self: Any, value: str | bytes, *, compress: bool | None = 
     """Compresses before it waits for room, where it may be cancelled."""
     text = isinstance(value, str)
     message = value.encode() if isinstance(value, str) else value
-    protocol = self._protocol
-    if not protocol.compresses(message, compress):
+    if not internals.compresses(self, message, compress):
         await _send(self, value, compress=compress)
         return
-    payload = protocol._deflate.compressor.compress(message)
-    await self._hand_over(partial(protocol._append_message, payload, text=text, compressed=True))
+    payload = internals.compress(self, message)
+    queue = partial(internals.append_compressed, self, payload, text=text)
+    await internals.hand_over(self, queue)
 
 
 async def _overtaken_steps(self: Any, message: bytes, *, text: bool) -> None:
     """Compresses at once, and queues the frame when others have queued theirs."""
     await trio.lowlevel.checkpoint_if_cancelled()
-    self._check_sendable()
-    payload = self._protocol._deflate.compressor.compress(message)
+    internals.check_sendable(self)
+    payload = internals.compress(self, message)
     for _ in range(3):
         await trio.lowlevel.cancel_shielded_checkpoint()
-    self._check_sendable()
-    self._protocol._append_message(payload, text=text, compressed=True)
-    self._writer.flush()
+    internals.check_sendable(self)
+    internals.append_compressed(self, payload, text=text)
+    internals.flush(self)
 
 
-async def _forgetful_send(self: Any, value: str | bytes, *, compress: bool | None = None) -> None:
-    """Begins a new context when it was cancelled, which is legal, and costs the window."""
-    try:
-        await _send(self, value, compress=compress)
-    except trio.Cancelled:
-        self._protocol._deflate.compressor._context = None
-        raise
+def _forget_compressor(conn: Any) -> None:
+    """Legal, but it costs the window."""
+    internals.forget_window(internals.compressor(conn))
 
 
-async def _forgetful_receive(self: Any) -> str | bytes:
-    """Begins a new context when it was cancelled."""
-    try:
-        message: str | bytes = await _receive(self)
-    except trio.Cancelled:
-        self._protocol._deflate.inflater._context = None
-        raise
-    return message
+def _forget_inflater(conn: Any) -> None:
+    internals.forget_window(internals.inflater(conn))
 
 
-async def _tidy_receive(self: Any) -> str | bytes:
-    """Drops what is still to be inflated when it was cancelled."""
-    try:
-        message: str | bytes = await _receive(self)
-    except trio.Cancelled:
-        inflater = self._protocol._deflate.inflater
-        if inflater.pending:
-            inflater.feed(b"", last=True)
-        raise
-    return message
+def _drop_pending(conn: Any) -> None:
+    internals.drop_pending(internals.inflater(conn))
 
 
 def _hoard(self: Any, *args: Any) -> None:
     """Keeps its window whatever was agreed on."""
     _new_compressor(self, *args)
-    self._takeover = True
+    internals.keep_window(self)
 
 
 _I7: Final = frozenset({"I7"})
-# Each on both ends, and on the transport with the most steps.
+_TAKEOVER: Final = ("client-takeover", "server-takeover")
+
+
+def _sabotage(
+    name: str,
+    patch: Callable[[], ExitStack],
+    cases: tuple[str, ...],
+    ends: tuple[str, ...] = _TAKEOVER,
+) -> Sabotage:
+    """One that shows on both ends, and on the transport with the most steps."""
+    return Sabotage(name, patch, tuple(f"{case}-mem-{end}" for end in ends for case in cases), _I7)
+
+
 SABOTAGES: Final = [
-    Sabotage(name, patch, tuple(f"{case}-mem-{end}" for end in ends for case in cases), _I7)
-    for name, patch, cases, ends in (
-        (
-            "the compressor advances though a large send is cancelled",
-            patched(Compressor, steps=_eager_steps),
-            ("send_in_steps",),
-            ("client-takeover", "server-takeover"),
-        ),
-        (
-            "the compressor advances though a waiting send is cancelled",
-            patched(_Connection, send=_early_send),
-            ("send_under_back_pressure", "send_concurrently"),
-            ("client-takeover", "server-takeover"),
-        ),
-        (
-            "a frame is queued later than it was compressed",
-            patched(_Connection, _send_in_steps=_overtaken_steps),
-            ("send_in_steps_concurrently",),
-            ("client-takeover", "server-takeover"),
-        ),
-        (
-            "a large send does not keep its turn",
-            patched(Turns, reserve=lambda self: None),
-            ("send_in_steps_concurrently",),
-            ("client-takeover", "server-takeover"),
-        ),
-        (
-            "the compressor begins anew after a cancelled send",
-            patched(_Connection, send=_forgetful_send),
-            ("send_in_steps", "send_large"),
-            ("client-takeover", "server-takeover"),
-        ),
-        (
-            "the compressor keeps a window that it may not keep",
-            patched(Compressor, __init__=_hoard),
-            ("send_small",),
-            ("server-fresh",),
-        ),
-        (
-            "the inflater begins anew after a cancelled receive",
-            patched(_Connection, receive=_forgetful_receive),
-            ("receive_in_turns", "send_both_ways"),
-            ("client-takeover", "server-takeover"),
-        ),
-        (
-            "a cancelled receive drops what is to be inflated",
-            patched(_Connection, receive=_tidy_receive),
-            ("receive_in_turns", "receive_in_turns_from_a_full_queue"),
-            ("client-takeover", "server-takeover", "server-fresh"),
-        ),
-    )
+    _sabotage(
+        "the compressor advances though a large send is cancelled",
+        replaced(COMPRESS_IN_STEPS, _eager_steps),
+        ("send_in_steps",),
+    ),
+    _sabotage(
+        "the compressor advances though a waiting send is cancelled",
+        replaced((Connection, "send"), _early_send),
+        ("send_under_back_pressure", "send_concurrently"),
+    ),
+    _sabotage(
+        "a frame is queued later than it was compressed",
+        replaced(SEND_IN_STEPS, _overtaken_steps),
+        ("send_in_steps_concurrently",),
+    ),
+    _sabotage(
+        "a large send does not keep its turn",
+        replaced(KEEP_THE_TURN, lambda self: None),
+        ("send_in_steps_concurrently",),
+    ),
+    _sabotage(
+        "the compressor begins anew after a cancelled send",
+        replaced((Connection, "send"), on_cancelled(_send, _forget_compressor)),
+        ("send_in_steps", "send_large"),
+    ),
+    _sabotage(
+        "the compressor keeps a window that it may not keep",
+        replaced((Compressor, "__init__"), _hoard),
+        ("send_small",),
+        ("server-fresh",),
+    ),
+    _sabotage(
+        "the inflater begins anew after a cancelled receive",
+        replaced((Connection, "receive"), on_cancelled(_receive, _forget_inflater)),
+        ("receive_in_turns", "send_both_ways"),
+    ),
+    _sabotage(
+        "a cancelled receive drops what is to be inflated",
+        replaced((Connection, "receive"), on_cancelled(_receive, _drop_pending)),
+        ("receive_in_turns", "receive_in_turns_from_a_full_queue"),
+        (*_TAKEOVER, "server-fresh"),
+    ),
 ]

@@ -7,6 +7,7 @@ What is compressed it inflates itself (`deflated`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -130,6 +131,16 @@ def _parse_frames(wire: Wire, data: bytes, inflating: Inflating | None, *, maske
             _control(wire, frame.opcode, frame.payload)
         else:
             assembling.add(frame, frame.payload)
+
+
+def frame_ends(data: bytes, position: int) -> Iterator[int]:
+    """Where each whole frame ends, from `position` on."""
+    while position + 2 <= len(data):
+        frame = _parse_frame(data, position, masked=bool(data[position + 1] & 0x80))
+        if frame.payload is None:
+            return
+        position = frame.end
+        yield position
 
 
 class _Assembling:

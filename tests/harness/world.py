@@ -11,11 +11,14 @@ from typing import Any, Final
 import trio
 
 import trio_ws
-from trio_ws import Limits, PerMessageDeflate, WebSocketConnection
+from trio_ws import Limits, PerMessageDeflate
 
-from . import content
+from .faults import Fault
 from .injection import Injection, Injector
-from .links import HOST, Link, MemoryEnd, Relay, tls_contexts
+from .links import Link, MemoryEnd
+from .relay import Relay
+from .side import Side
+from .tls import HOST, tls_contexts
 
 # Virtual seconds; I9 measures with them.
 DISCONNECT_TIMEOUT: Final = 5.0
@@ -43,101 +46,6 @@ STEP: Final = {"mem": 48, "tls": 160, "sock": 4000}
 
 class ScenarioError(Exception):
     """What scenarios raise themselves, to see it come out as it is."""
-
-
-@dataclass
-class Sent:
-    """A message that a task has tried to send, and what came of it."""
-
-    message: str | bytes
-    state: str = "pending"  # confirmed, cancelled, failed
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, exc: BaseException | None, _: object) -> None:
-        if exc is None:
-            self.state = "confirmed"
-        else:
-            self.state = "cancelled" if isinstance(exc, trio.Cancelled) else "failed"
-
-
-class Side:
-    """One end of a connection, with a log of what it was asked to do."""
-
-    def __init__(self, world: World, link: Link, role: str) -> None:
-        self.world = world
-        self.link = link
-        self.role = role
-        self.conn: WebSocketConnection | None = None
-        self.nursery: trio.Nursery | None = None
-        self.sent: list[Sent] = []
-        self.received: list[str | bytes] = []
-        self.has_closed = False  # this end has closed, or its tasks were cancelled
-        self.says_close = False  # this end calls aclose itself, so its Close may have come first
-        self.goodbye_due = False
-        self._arrived = trio.lowlevel.ParkingLot()
-
-    @property
-    def peer(self) -> Side:
-        """The other end."""
-        return self.world.sides[self.link]["server" if self.role == "client" else "client"]
-
-    @property
-    def connection(self) -> WebSocketConnection:
-        """The connection, which there must be."""
-        assert self.conn is not None
-        return self.conn
-
-    def text(self, size: int = 20) -> str:
-        """A text that is sent only once."""
-        name = f"{self.role} {len(self.sent)} "
-        return content.text(name, size) if self.world.deflate else name.ljust(size, "é")
-
-    def binary(self, size: int = 20) -> bytes:
-        """Bytes that are sent only once."""
-        name = f"{self.role} {len(self.sent)} "
-        if self.world.deflate:
-            return content.binary(name, size)
-        return name.encode().ljust(size, b"\xff")
-
-    async def send(self, message: str | bytes, *, compress: bool | None = None) -> None:
-        """Send, and write down what came of it."""
-        with self.enter(message):
-            await self.connection.send(message, compress=compress)
-
-    def enter(self, message: str | bytes) -> Sent:
-        """A context for the call that sends `message`."""
-        self.sent.append(Sent(message))
-        return self.sent[-1]
-
-    async def receive(self) -> str | bytes:
-        """Receive, and write it down."""
-        return self.note(await self.connection.receive())
-
-    def note(self, message: str | bytes) -> str | bytes:
-        """Write down that `message` was received."""
-        self.received.append(message)
-        self._arrived.unpark_all()
-        return message
-
-    async def close(self, code: int = 1000) -> None:
-        """Close this end."""
-        self.has_closed = self.says_close = True
-        await self.connection.aclose(code)
-
-    async def drain(self) -> None:
-        """Receive until the end, whatever that is."""
-        try:
-            while True:
-                await self.receive()
-        except trio_ws.ConnectionClosed:
-            self._arrived.unpark_all()
-
-    async def wait_received(self, count: int) -> None:
-        """Wait until so many messages were received, or the connection has ended."""
-        while len(self.received) < count and self.connection.closed is None:
-            await self._arrived.park()
 
 
 @dataclass
@@ -181,17 +89,22 @@ class World:
     check_goodbye: bool = True
     # The call encloses the connection's own tasks: cancelled, it has to say goodbye.
     owns_connection: bool = False
+    # It is cancelled by what it encloses, or by what goes on meanwhile: a server's end.
+    may_be_cancelled: bool = False
     # What the call may raise.
     allowed: tuple[type[BaseException], ...] = (trio_ws.ConnectionClosed, trio_ws.HandshakeError)
 
     def __post_init__(self) -> None:
-        self.injector = Injector(self.injection)
+        self.injector = injector = Injector(self.injection)
+        kind, step = (self.injection.kind, self.injection.step) if self.injection else ("", 0)
+        self.fault = Fault(kind, step, self.role)
+        self.fault.on_strike = injector.strike
         self.rng = random.Random(self.seed)
         self.background: trio.Nursery
         self.left_over: list[trio.abc.AsyncResource] = []  # closed at the very end
         self.spawned = 0  # tasks of `spawn` that have not ended
         self._idle = trio.lowlevel.ParkingLot()
-        self.injector.before_firing.append(self._before_firing)
+        injector.before_firing.append(self._before_firing)
 
     def violate(self, invariant: str, what: str) -> None:
         """Write down a violation."""
@@ -213,7 +126,7 @@ class World:
         """A link with two sides, on which up to `step` bytes travel at once."""
         tls = self.transport == "tls"
         step = step or STEP[self.transport]
-        link = Link(self.rng, window=self.window, step=step, tls=tls)
+        link = Link(self.rng, window=self.window, step=step, tls=tls, fault=self.fault)
         self.links.append(link)
         self.sides[link] = {role: Side(self, link, role) for role in ("client", "server")}
         return link
@@ -277,8 +190,16 @@ class World:
         """Have a task receive all that comes to `side`."""
         self.background.start_soon(side.drain)
 
-    def spawn(self, call: Callable[..., Awaitable[object]], *args: object) -> None:
-        """Run something in the background whose end may be that of its connection."""
+    def spawn(
+        self, call: Callable[..., Awaitable[object]], *args: object, waits: bool = False
+    ) -> None:
+        """Run something in the background whose end may be that of its connection.
+
+        Unless it `waits` for something that need not come, it has to end before `wait_idle` does.
+        """
+        if waits:
+            self.background.start_soon(self.until_closed, partial(call, *args))
+            return
         self.spawned += 1
         self.background.start_soon(self._spawned, partial(call, *args))
 
@@ -300,6 +221,13 @@ class World:
             await call()
         except trio_ws.ConnectionClosed:
             pass
+
+    def end_of_body(self) -> None:
+        """All that a fault can be about has happened; what follows need not be slow."""
+        mine = [sides[self.role].conn for sides in self.sides.values()]
+        self.fault.end(sum(conn.statistics().bytes_buffered for conn in mine if conn is not None))
+        for link in self.links:
+            link.widen()
 
     # The victim
 
@@ -324,12 +252,13 @@ class World:
         victim.started_at = trio.current_time()
         with trio.CancelScope() as scope:
             self.injector.watch(scope, nursery)
+            self.fault.armed = True
             try:
                 await call()
             except BaseException as exc:
                 victim.outcome = exc
                 victim.cancelled = is_cancelled(exc)
-                if victim.cancelled:
+                if victim.cancelled or isinstance(exc, KeyboardInterrupt):
                     raise
             finally:
                 self.injector.release()
@@ -343,11 +272,14 @@ class World:
         self.victim.watched = True
         self.victim.started_at = self.victim.ended_at = trio.current_time()
         self.injector.watch(trio.CancelScope(), nursery)
+        self.fault.armed = True
 
     def _before_firing(self) -> None:
-        """A nursery is about to be cancelled: who has to hear a goodbye (invariant 10)?"""
+        """It happens now: who has to hear a goodbye (invariant 10)?"""
         if self.injector.breaks:
             for link, sides in self.sides.items():
+                if self.fault.struck:
+                    continue
                 link.cut()
                 for side in sides.values():
                     side.has_closed = True  # so what it has not received may be lost

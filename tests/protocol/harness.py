@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -62,11 +60,11 @@ def events(proto: Protocol) -> list[Event]:
     return found
 
 
-def pumped(proto: Protocol, max_messages: float = math.inf, max_size: int = 2**62) -> list[Event]:
+def pumped(proto: Protocol, max_messages: int = 2**62, max_size: int = 2**62) -> list[Event]:
     """All events that are due, messages in batches of at most so many and, but one, so large."""
     found: list[Event] = []
     while True:
-        batch: deque[tuple[str | bytes, int]] = deque()
+        batch: list[tuple[str | bytes, int]] = []
         taken = proto.next_messages(batch, max_messages, max_size)
         assert taken == sum(size for _, size in batch)
         assert len(batch) <= max_messages
@@ -74,7 +72,7 @@ def pumped(proto: Protocol, max_messages: float = math.inf, max_size: int = 2**6
         for message, size in batch:
             assert size == len(message.encode() if isinstance(message, str) else message)
             found.append(message)
-        drained = proto.drained
+        drained = proto.drained()
         event = proto.next_event()
         if event is None:
             return found

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import random
+import sys
 import zlib
 from collections.abc import Iterable, Iterator
 
@@ -163,6 +166,56 @@ def test_parameters_are_checked(name: str, value: object, error: type[Exception]
         PerMessageDeflate(**{name: value})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("level", 10, "level must be -1 to 9, and is 10"), ("threshold", -1, "0 or more, and is -1")],
+)
+def test_the_range_is_named(name: str, value: int, words: str) -> None:
+    """The error says which numbers are fine."""
+    with pytest.raises(ValueError, match=words):
+        PerMessageDeflate(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.checklist("PD08")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("server_max_window_bits", 9),
+        ("server_max_window_bits", 15),
+        ("client_max_window_bits", 9),
+        ("client_max_window_bits", 15),
+        ("level", -1),
+        ("level", 0),
+        ("level", 9),
+        ("mem_level", 1),
+        ("mem_level", 9),
+        ("threshold", 0),
+        ("threshold", 2**40),
+    ],
+)
+def test_parameters_at_their_bounds(name: str, value: int) -> None:
+    """The ends of each range belong to it."""
+    wish = PerMessageDeflate(**{name: value})  # type: ignore[arg-type]
+    assert getattr(wish, name) == value
+
+
+def test_parameters_by_default() -> None:
+    """Compression takes little memory if nothing is said; what is said is never changed."""
+    assert PerMessageDeflate() == PerMessageDeflate(
+        server_no_context_takeover=False,
+        client_no_context_takeover=False,
+        server_max_window_bits=12,
+        client_max_window_bits=12,
+        level=-1,
+        mem_level=5,
+        threshold=64,
+    )
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        PerMessageDeflate().level = 9  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        PerMessageDeflate(False)  # type: ignore[call-arg]
+
+
 @pytest.mark.parametrize("wish", WISHES)
 def test_offers(wish: PerMessageDeflate) -> None:
     """A client offers what it would like, then, if that limits the server, the same without."""
@@ -283,6 +336,7 @@ def test_the_first_acceptable_offer_wins(offers: list[bytes], server_bits: str |
 BAD_PARAMETERS = [
     b"mystery",
     b"mystery=1",
+    b"mystery=10",
     b"server_no_context_takeover=1",
     b"client_no_context_takeover=true",
     b"server_no_context_takeover; server_no_context_takeover",
@@ -421,11 +475,15 @@ def test_no_answer_is_no_compression() -> None:
         ("f348cdc9c9070000", b"Hello"),
         ("f24805000000ffffcac9c90700", b"Hello"),
         ("00", b""),
+        ("010400fbff", TAIL),
     ],
-    ids=["7.2.3.1", "7.2.3.3 stored", "7.2.3.4 final", "7.2.3.5 two blocks", "7.2.3.6 empty"],
+    ids=[
+        *("7.2.3.1", "7.2.3.3 stored", "7.2.3.4 final", "7.2.3.5 two blocks", "7.2.3.6 empty"),
+        "a final block of what is appended",
+    ],
 )
 def test_vectors(payload: str, message: bytes) -> None:
-    """The examples of RFC 7692 section 7.2.3 inflate as it says, in any pieces."""
+    """The examples of RFC 7692 section 7.2.3, and more, inflate as it says, in any pieces."""
     assert inflated(bytes.fromhex(payload)) == message
     assert inflated(bytes.fromhex(payload), NO_TAKEOVER) == message
 
@@ -551,12 +609,14 @@ def test_a_corrupt_message() -> None:
         b"\x78\xbb\x05\x8c\x01\xf5" + raw(b"Hello"),  # with a preset dictionary
         bytes.fromhex("f200110000"),  # a distance to before the start
         b"",
+        b"\x04\x00",  # within a dynamic block's codes, which swallow any empty block
     ],
-    ids=["reserved", "stored", "zlib", "dictionary", "distance", "nothing"],
+    ids=["reserved", "stored", "zlib", "dictionary", "distance", "nothing", "codes"],
 )
 def test_no_deflate(payload: bytes) -> None:
     """What is no DEFLATE data (RFC 1951) fails with 1007."""
     assert fault(payload) == 1007
+    assert fault(payload, NO_TAKEOVER) == 1007
 
 
 @pytest.mark.checklist("PD08")
@@ -584,6 +644,18 @@ def test_a_distance_beyond_the_window() -> None:
 
 
 @pytest.mark.checklist("PD08")
+@pytest.mark.parametrize("bits", range(8, 15))
+def test_a_distance_just_beyond_the_window(bits: int) -> None:
+    """The window has the size that was agreed on; for 8 bits it has 9."""
+    size = 2 ** max(9, bits) + 300
+    start = random.Random(bits).randbytes(size)
+    payload = raw(start + start[:100])
+    assert inflate(Inflater(Agreement(15, True, 15, True)), [payload], 100) == start + start[:100]
+    with pytest.raises(Violation):
+        inflate(Inflater(Agreement(15, True, bits, True)), [payload], 100)
+
+
+@pytest.mark.checklist("PD08")
 @pytest.mark.parametrize("bits", OUR_BITS)
 @pytest.mark.parametrize("mem_level", [1, 5, 9])
 @pytest.mark.parametrize("level", [-1, 0, 1, 9])
@@ -599,15 +671,29 @@ def test_compressing_with_each_window(bits: int, mem_level: int, level: int) -> 
 
 @pytest.mark.checklist("PD05")
 def test_what_is_read_is_limited() -> None:
-    """However much there is, a read returns no more than asked for, nor than 8 KiB."""
+    """However much there is, a read returns no more than asked for, nor than 32 KiB."""
     inflater = Inflater(EVERYTHING)
-    inflater.feed(raw(bytes(100_000)), last=True)
-    sizes = [len(inflater.read(limit)) for limit in (1, 10, 10_000)]
-    assert sizes == [1, 10, 8192]
+    inflater.feed(raw(bytes(200_000)), last=True)
+    sizes = [len(inflater.read(limit)) for limit in (1, 10, 1000, 10**6)]
+    assert sizes == [1, 10, 1000, 32 * 1024]
     while inflater.pending:
-        sizes.append(len(inflater.read(10_000)))
-    assert sum(sizes) == 100_000
+        sizes.append(len(inflater.read(10**6)))
+    assert sum(sizes) == 200_000
     inflater.finish()
+
+
+@pytest.mark.checklist("PD05")
+def test_the_last_reads_are_small() -> None:
+    """Near to a limit, what a read returns is small, for that is held beyond the limit."""
+    inflater = Inflater(EVERYTHING)
+    inflater.feed(raw(bytes(200_000)), last=True)
+    left = 150_000
+    sizes = []
+    while left:
+        sizes.append(len(inflater.read(left)))
+        assert sizes[-1] <= 1024 + left // 8
+        left -= sizes[-1]
+    assert len(sizes) <= 25
 
 
 @pytest.mark.checklist("PD05", "U06")
@@ -623,6 +709,58 @@ def test_nothing_is_kept_back() -> None:
         while inflater.pending:
             found.append(inflater.read(7))
         assert b"".join(found) == reference.decompress(piece)
+
+
+@pytest.mark.checklist("PD11")
+def test_volumes() -> None:
+    """Both ends count the bytes of whole messages, without and with compression."""
+    compressor, inflater, _ = Deflate.of(EVERYTHING, PerMessageDeflate())
+    assert compressor.volume == inflater.volume == (0, 0)
+    uncompressed = compressed = 0
+    for message in (TEXT, b"", b"x", TEXT * 20):
+        uncompressed += len(message)
+        payload = compressor.compress(message)
+        compressed += len(payload)
+        assert inflate(inflater, [payload[:3], payload[3:]], limit=10) == message
+        assert compressor.volume == inflater.volume == (uncompressed, compressed)
+    stepping = Compressor(EVERYTHING, PerMessageDeflate())
+    *_, payload_in_steps = stepping.steps(TEXT)
+    assert payload_in_steps is not None
+    assert stepping.volume == (len(TEXT), len(payload_in_steps))
+
+
+def test_a_new_inflater_has_nothing_to_read() -> None:
+    """There is something to read once something was fed."""
+    inflater = Inflater(EVERYTHING)
+    assert not inflater.pending
+    inflater.feed(raw(b"Hello"), last=True)
+    assert inflater.pending
+
+
+def test_an_empty_message_takes_no_context() -> None:
+    """Its payload is always the same, so that nothing has to be made for it."""
+    compressor = Compressor(EVERYTHING, PerMessageDeflate())
+    assert compressor.compress(b"") == b"\x00"
+    assert compressor._context is None
+
+
+@pytest.mark.checklist("PD03")
+@pytest.mark.parametrize("cut", [0, 1, 8191, 8192, 8193, 16384, 20_000, 65_536])
+def test_large_pieces(cut: int) -> None:
+    """A piece of many steps is read to its end, whether it is the message's last or not."""
+    data = random.Random(1).randbytes(90_000)
+    payload = raw(data)
+    assert len(payload) > 90_000
+    assert inflate(Inflater(EVERYTHING), [payload[:cut], payload[cut:]]) == data
+
+
+def test_a_message_that_was_read_is_let_go() -> None:
+    """Nothing of what was fed stays with an idle connection, but the window."""
+    payload = raw(TEXT)
+    before = sys.getrefcount(payload)
+    inflater = Inflater(EVERYTHING)
+    assert inflate(inflater, [payload]) == TEXT
+    assert sys.getrefcount(payload) == before
 
 
 # In steps

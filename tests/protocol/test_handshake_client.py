@@ -1,6 +1,7 @@
 """The client's side of the opening handshake, for every way in which the bytes may be split."""
 
 import base64
+import dataclasses
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -305,6 +306,21 @@ def test_nothing_is_accepted_that_was_not_offered(name: bytes, value: bytes) -> 
     assert "not" in failed(changed(name, value), subprotocols=None, extensions=())
 
 
+def test_an_answer_stays_as_it_is() -> None:
+    """Who is handed an answer cannot change it for others."""
+    response = responded(answer(*HEADERS))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        response.status_code = 200  # type: ignore[misc]
+
+
+def test_nothing_is_behind_an_answer_that_has_not_come() -> None:
+    """There are no bytes of frames before the answer is complete."""
+    handshake = ClientHandshake("a", 80, "/")
+    assert handshake.trailing == b""
+    assert handshake.receive_data(answer(*HEADERS)[:-1]) is None
+    assert handshake.trailing == b""
+
+
 @pytest.mark.checklist("CH17")
 @pytest.mark.parametrize("early", [b"\x81\x02hi", b"\r\n", b"\n", b" "])
 def test_nothing_may_precede_the_answer(early: bytes) -> None:
@@ -335,6 +351,16 @@ def test_nothing_may_precede_the_answer(early: bytes) -> None:
 def test_no_http(data: bytes) -> None:
     """What is no strict HTTP/1.1 answer is a failure."""
     failed(data)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"HTTP/1.1 101Switching", b"HTTP/1.1 1011 x", b"HTTP/1.1 10", b"HTTP/1.1 101x", b"HTTP/2 101"],
+    ids=bytes.decode,
+)
+def test_a_status_line_of_something_else(line: bytes) -> None:
+    """What does not begin as an answer in HTTP/1.1 does, up to the end of the code, is said."""
+    assert "does not speak HTTP/1.1" in failed(answer(*HEADERS, line=line))
 
 
 # --- Other answers
@@ -457,7 +483,44 @@ def test_endless_framing_is_cut(endless: bytes) -> None:
     while (response := handshake.receive_data(data[received : received + 100])) is None:
         received += 100
     assert response.status_code == 404
-    assert received <= len(chunked()) + 21_100
+    assert received < len(chunked()) + 2 * 10_000 + 1024 <= received + 100
+
+
+@pytest.mark.checklist("CH02")
+def test_plain_tcp_is_the_default() -> None:
+    """Only over TLS does port 443 go without saying."""
+    assert b"\r\nHost: a:443\r\n" in ClientHandshake("a", 443, "/").request
+    assert b"\r\nHost: a\r\n" in ClientHandshake("a", 80, "/").request
+
+
+@pytest.mark.checklist("CH16")
+def test_64_kib_of_a_body_are_kept_by_default() -> None:
+    """More of a rejection is not kept unless it is asked for."""
+    handshake = ClientHandshake("a", 80, "/")
+    response = handshake.receive_data(answer(line=b"HTTP/1.1 404 No") + bytes(100_000))
+    assert response is not None
+    assert len(response.body) == 65_536
+
+
+@pytest.mark.checklist("CH16")
+def test_framing_may_take_as_much_as_the_body() -> None:
+    """A body in small chunks, of 5 bytes of framing each, is not cut."""
+    body = b"12345678" * 512
+    data = chunked(*[b"12345678"] * 512) + b"0\r\n\r\n"
+    handshake = ClientHandshake("a", 80, "/", max_rejection_size=len(body) + 1)
+    response = handshake.receive_data(data)
+    assert response is not None
+    assert response.body == body
+
+
+@pytest.mark.checklist("CH16")
+def test_a_long_chunk_extension_is_skipped() -> None:
+    """What the framing may take as a whole, it may take in one place."""
+    handshake = ClientHandshake("a", 80, "/")
+    assert handshake.receive_data(chunked() + b"5;" + b"x" * 20_000) is None
+    response = handshake.receive_data(b"x\r\nhello\r\n0\r\n\r\n")
+    assert response is not None
+    assert response.body == b"hello"
 
 
 # --- Limits and informational answers

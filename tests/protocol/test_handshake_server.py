@@ -1,5 +1,6 @@
 """The server's side of the opening handshake, for every way in which the bytes may be split."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -170,11 +171,16 @@ def test_extensions_are_ignored_without_configuration(offer: bytes) -> None:
 
 def test_the_101_carries_what_it_is_told() -> None:
     """Extensions and the user's headers go into the answer."""
-    request = accepted(head(*HEADERS))
-    response = ServerHandshake.accept(
-        request, extensions=[("foo", (("a", "1"),))], extra_headers=encode_headers([("X-A", "b")])
+    request = accepted(head(*HEADERS, (b"Sec-WebSocket-Protocol", b"chat")))
+    response = ServerHandshake().accept(
+        request,
+        subprotocol="chat",
+        extensions=[("foo", (("a", "1"),))],
+        extra_headers=encode_headers([("X-A", "b")]),
     )
-    assert response.endswith(b"\r\nSec-WebSocket-Extensions: foo; a=1\r\nX-A: b\r\n\r\n")
+    assert response.endswith(
+        b"\r\nSec-WebSocket-Protocol: chat\r\nSec-WebSocket-Extensions: foo; a=1\r\nX-A: b\r\n\r\n"
+    )
 
 
 @pytest.mark.checklist("SH26", "SH25")
@@ -304,6 +310,15 @@ def test_no_upgrade_to_websocket(values: list[bytes]) -> None:
     assert b"\r\nUpgrade: websocket\r\n" in response
 
 
+@pytest.mark.checklist("SH04", "SH06", "SH07")
+def test_an_upgrade_without_any_header_of_ours() -> None:
+    """Who asks for the upgrade is a WebSocket client, and learns the version to ask for."""
+    upgrade = [pair for pair in HEADERS if not pair[0].startswith(b"Sec-WebSocket")]
+    status_code, response = refused(head(*upgrade))
+    assert status_code == 426
+    assert b"\r\nSec-WebSocket-Version: 13\r\n" in response
+
+
 @pytest.mark.checklist("SH05")
 @pytest.mark.parametrize("values", [[], [b"close"], [b"keep-alive"], [b"upgraded, up-grade"]])
 def test_no_connection_upgrade(values: list[bytes]) -> None:
@@ -415,6 +430,42 @@ GOOD = head(*HEADERS)
 def test_the_strict_scan(data: bytes) -> None:
     """What could be read in two ways is 400, as soon as its line ends at the latest."""
     assert refused(data)[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        pytest.param(b"GET / HTTP/1.2\r\n\r\n", "header host exactly once", id="host"),
+        pytest.param(
+            GOOD.replace(b"Upgrade: ", b"Upgrade "), "'name: value' on one line", id="colon"
+        ),
+        pytest.param(
+            GOOD.replace(b"\r\nUp", b"\r\n x\r\nUp"), "'name: value' on one", id="obs-fold"
+        ),
+        pytest.param(GOOD.replace(b"/chat", b"/ch\xe4t"), "target must be a path", id="target"),
+        pytest.param(
+            GOOD.replace(b"Host", b"Content-Length: X0\r\nHost"), "as a plain number", id="length"
+        ),
+        pytest.param(b"\r\n" + GOOD, "the request line must be", id="empty-line"),
+        pytest.param(GOOD.replace(b"-Key", b"-Kea"), "header sec-websocket-key exactly", id="key"),
+    ],
+)
+def test_the_mistake_is_named(data: bytes, words: str) -> None:
+    """The message says what to write instead; it is the body of the response as well."""
+    found = outcome(data).refused
+    assert found is not None
+    assert words in found[1]
+    head, _, body = found[2].partition(b"\r\n\r\n")
+    assert body == found[1].encode() + b"\n"
+    assert b"\r\nContent-Type: text/plain; charset=utf-8\r\n" in head
+
+
+def test_nothing_is_behind_a_head_that_has_not_come() -> None:
+    """There are no bytes of frames before the request is complete."""
+    handshake = ServerHandshake()
+    assert handshake.trailing == b""
+    assert handshake.receive_data(GOOD[:-1]) is None
+    assert handshake.trailing == b""
 
 
 @pytest.mark.checklist("SH21")
@@ -530,6 +581,56 @@ def test_the_number_of_headers_is_limited(delta: int) -> None:
 
 @pytest.mark.checklist("SH23")
 @pytest.mark.parametrize("delta", [-1, 0, 1])
+def test_the_number_of_headers_is_limited_in_one_piece(delta: int) -> None:
+    """So it is where only their number is at its limit, and the head comes whole."""
+    data = head((b"Host", b"a"), *[(b"X", b"")] * (6 + delta))
+    found = outcome(data, HeadLimits(max_header_count=7))
+    assert (found.refused and found.refused[0]) == (431 if delta > 0 else None)
+
+
+@pytest.mark.checklist("SH23")
+@pytest.mark.parametrize("delta", [-1, 0, 1])
+def test_the_size_of_all_headers_is_limited_in_one_piece(delta: int) -> None:
+    """So it is where a single line may be longer than all of them, and the head comes whole."""
+    data = head((b"Host", b"a"), (b"X", b"x" * 30))
+    size = len(data) - len(b"GET /chat HTTP/1.1\r\n\r\n")
+    found = outcome(data, HeadLimits(max_header_size=size - delta))
+    assert (found.refused and found.refused[0]) == (431 if delta > 0 else None)
+
+
+def test_limits_by_default() -> None:
+    """They are those of the documentation."""
+    limits = HeadLimits(max_line_size=8192, max_header_count=100, max_header_size=32768)
+    assert HeadLimits() == limits
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        limits.max_line_size = 1  # type: ignore[misc]
+
+
+@pytest.mark.checklist("SH23")
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        pytest.param(b"GET /" + b"x" * 40, "the start line is over 40 bytes", id="start"),
+        pytest.param(
+            b"GET / HTTP/1.1\r\n" + b"X" * 41, "a header line is over 40 bytes", id="line"
+        ),
+        pytest.param(b"GET / HTTP/1.1\r\n" + b"X:\r\n" * 8, "more than 7 headers", id="count"),
+        pytest.param(
+            b"GET / HTTP/1.1\r\n" + (b"X:" + b"x" * 36 + b"\r\n") * 5,
+            "the headers are over 170 bytes",
+            id="size",
+        ),
+    ],
+)
+def test_which_limit_was_exceeded(data: bytes, words: str) -> None:
+    """Whoever runs the client, or the server, learns which limit it is."""
+    found = outcome(data, LIMITS)
+    assert found.refused is not None
+    assert found.refused[1] == f"{words}: send a smaller head"
+
+
+@pytest.mark.checklist("SH23")
+@pytest.mark.parametrize("delta", [-1, 0, 1])
 @pytest.mark.parametrize("last", range(3, 41))
 def test_the_size_of_all_headers_is_limited(delta: int, last: int) -> None:
     """All header lines with their CRLF may be as large as the limit, however they are divided."""
@@ -585,9 +686,15 @@ def test_reject() -> None:
 
 def test_reject_answers_head_without_a_body() -> None:
     """The answer to HEAD has the length, and only that, of the body."""
-    response = ServerHandshake.reject(200, [], b"body", method="HEAD")
+    response = ServerHandshake().reject(200, [], b"body", method="HEAD")
     assert b"\r\nContent-Length: 4\r\n" in response
     assert response.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("status_code", [200, 599])
+def test_reject_takes_all_final_codes(status_code: int) -> None:
+    """Codes from 200 to 599 end an exchange; both ends belong to it."""
+    assert ServerHandshake.reject(status_code).startswith(b"HTTP/1.1 %d " % status_code)
 
 
 @pytest.mark.parametrize("status_code", [204, 304])

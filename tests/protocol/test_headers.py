@@ -6,6 +6,7 @@ from trio_ws._protocol._headers import (
     RESPONSE_OWNED,
     Extension,
     HeaderError,
+    by_name,
     encode_headers,
     format_authority,
     format_extensions,
@@ -16,6 +17,7 @@ from trio_ws._protocol._headers import (
     parse_extensions,
     parse_host,
     parse_token_list,
+    received,
     show,
 )
 
@@ -45,10 +47,59 @@ def test_get_all_and_get_one() -> None:
             get_one(headers, name)
 
 
+def test_by_name() -> None:
+    """All values of each header come in order."""
+    headers = [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]
+    assert by_name(headers) == {b"a": [b"1", b"3"], b"b": [b"2"]}
+
+
+def test_received() -> None:
+    """Received names are in lower case; order and values are as they came."""
+    assert received([(b"X-B", b"C"), (b"A", b"")]) == [(b"x-b", b"C"), (b"a", b"")]
+
+
+COMMON_NAMES = [
+    b"Accept-Encoding",
+    b"Accept-Language",
+    b"Cache-Control",
+    b"Connection",
+    b"Cookie",
+    b"Host",
+    b"Origin",
+    b"Pragma",
+    b"Sec-WebSocket-Accept",
+    b"Sec-WebSocket-Extensions",
+    b"Sec-WebSocket-Key",
+    b"Sec-WebSocket-Protocol",
+    b"Sec-WebSocket-Version",
+    b"Upgrade",
+    b"User-Agent",
+]
+
+
+@pytest.mark.parametrize("name", COMMON_NAMES, ids=repr)
+def test_connections_share_common_names(name: bytes) -> None:
+    """A name that nearly each handshake has takes memory once, not once for each connection."""
+    ((one, _),) = received([(name, b"")])
+    ((other, _),) = received([(name.upper(), b"")])
+    assert one == name.lower()
+    assert one is other
+
+
+def test_header_errors_are_400_unless_they_say_otherwise() -> None:
+    """What a server answers to a malformed head is part of the error."""
+    assert HeaderError("no").status_code == 400
+    assert HeaderError("too much", 431).status_code == 431
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("chat", True),
+        ("!#$%&'*+-.^_`|~", True),
+        *((mark, True) for mark in "!#$%&'*+-.^_`|~"),
+        *((mark, False) for mark in '"(),/:;<=>?@[\\]{}'),
+        ("\ud800", False),
         ("v1.x-y_z~", True),
         ("", False),
         ("a b", False),
@@ -67,6 +118,7 @@ def test_is_token(text: str, expected: bool) -> None:
         pytest.param([], [], id="no-header"),
         pytest.param([b"a"], ["a"], id="one"),
         pytest.param([b" a ,\tb"], ["a", "b"], id="blanks"),
+        pytest.param([b"XaX"], ["XaX"], id="only-blanks-are-stripped"),
         pytest.param([b"b, a", b"c"], ["b", "a", "c"], id="several-lines-in-order"),
     ],
 )
@@ -89,6 +141,8 @@ def test_parse_token_list_refuses(value: bytes) -> None:
         ([b"keep-alive, , WEBSOCKET"], True),
         ([b"h2c", b"websocket"], True),
         ([b"HTTP/2.0, websocket"], True),
+        ([b"h2c ,\twebsocket\t, x"], True),
+        ([b"Xwebsocket"], False),
         ([b"websockets"], False),
         ([b"my-websocket"], False),
         ([b"websocket/13"], False),
@@ -117,6 +171,9 @@ def test_has_token_refuses_garbage(value: bytes) -> None:
         pytest.param([b'foo;a="b"'], [("foo", (("a", "b"),))], id="quoted"),
         pytest.param([rb'foo;a="\b\1"'], [("foo", (("a", "b1"),))], id="quoted-pair"),
         pytest.param([b"\tfoo ; a = 1 , bar"], [("foo", (("a", "1"),)), ("bar", ())], id="blanks"),
+        pytest.param(
+            [b"a, b; x; y=1"], [("a", ()), ("b", (("x", None), ("y", "1")))], id="the-second"
+        ),
         pytest.param(
             [b"a;x", b"b", b"a"], [("a", (("x", None),)), ("b", ()), ("a", ())], id="lines"
         ),
@@ -160,6 +217,13 @@ def test_parse_extensions_refuses(value: bytes) -> None:
             parse_extensions(values)
 
 
+@pytest.mark.parametrize("value", [b'a; b=""', b'a; b="c d"', b'a; b="\\""'])
+def test_a_quoted_value_is_a_token(value: bytes) -> None:
+    """A quoted string that holds no token, or nothing, is said to be the mistake."""
+    with pytest.raises(HeaderError, match="quoted parameter value"):
+        parse_extensions([value])
+
+
 @pytest.mark.checklist("SH15")
 def test_a_quoted_string_does_not_run_into_the_next_line() -> None:
     """Two header lines with half a quoted string each are an error."""
@@ -184,6 +248,7 @@ def test_extensions_round_trip() -> None:
         (b"host:", ("host", None)),
         (b"host:0080", ("host", 80)),
         (b"[::1]", ("::1", None)),
+        (b"[::1.2.3.4]", ("::102:304", None)),
         (b"[0:0:0:0:0:0:0:1]:8080", ("::1", 8080)),
     ],
 )
@@ -203,6 +268,7 @@ BAD_HOSTS = [
     b"a:-1",
     b"a:65536",
     b"a:123456",
+    b"a:000080",
     b"a:1:2",
     b"::1",
     b"[::1",
@@ -224,6 +290,12 @@ def test_parse_host_refuses(value: bytes) -> None:
         parse_host(value)
 
 
+def test_brackets_without_an_address_are_no_host() -> None:
+    """The message does not speak of an address where there is none."""
+    with pytest.raises(HeaderError, match=r"host\[:port\]"):
+        parse_host(b"[]")
+
+
 @pytest.mark.parametrize(
     ("host", "port", "expected"),
     [("a", None, "a"), ("a", 8080, "a:8080"), ("::1", None, "[::1]"), ("::1", 1, "[::1]:1")],
@@ -239,12 +311,18 @@ def test_encode_headers() -> None:
         ("X-A", "b"),
         (b"x-c", b" \xe9\t"),
         ("X-Empty", ""),
+        ("X-Letters", "Xylophone, X"),
+        ("Host-Hint", "a"),
+        ("Upgrade-Insecure-Requests", "1"),
         ("Set-Cookie", "a=b\tc"),
     ]
     assert encode_headers(headers) == [
         (b"X-A", b"b"),
         (b"x-c", b"\xe9"),
         (b"X-Empty", b""),
+        (b"X-Letters", b"Xylophone, X"),
+        (b"Host-Hint", b"a"),
+        (b"Upgrade-Insecure-Requests", b"1"),
         (b"Set-Cookie", b"a=b\tc"),
     ]
     assert encode_headers(None) == []
@@ -253,6 +331,7 @@ def test_encode_headers() -> None:
 OWNED = [
     "Sec-WebSocket-Accept",
     "sec-websocket-anything",
+    "Sec-WebSocket-",
     "UPGRADE",
     "Connection",
     "Host",

@@ -222,6 +222,21 @@ def test_keys_are_the_systems_random_bytes() -> None:
     assert max(numbers) < 5000 + 2048  # the pool is small, so that little is asked for in vain
 
 
+def test_the_system_is_asked_for_256_keys_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer would cost a system call more often, more would be thrown away after a fork."""
+    asked: list[int] = []
+
+    def urandom(size: int) -> bytes:
+        asked.append(size)
+        return bytes(size)
+
+    monkeypatch.setattr(os, "urandom", urandom)
+    pool = KeyPool()
+    for _ in range(3 * 256):
+        pool.take()
+    assert asked == [1024, 1024, 1024]
+
+
 @pytest.mark.checklist("FR09")
 @pytest.mark.usefixtures("counting_urandom")
 def test_a_million_keys_never_repeat() -> None:

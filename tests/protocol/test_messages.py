@@ -318,13 +318,13 @@ def test_four_mebibytes_in_fragments_of_64_bytes(opcode: int) -> None:
 def test_the_budget_follows_the_message() -> None:
     """The budget is what the message in progress may still have; `size` is that of the last one."""
     messages = Assembler(100, 3)
-    assert (messages.open, messages.budget, messages.size) == (False, 100, 0)
+    assert (messages.message is not None, messages.budget, messages.size) == (False, 100, 0)
     assert messages.add(Part(wire.BINARY, True, False, b"abc", True, False)) is None
-    assert (messages.open, messages.budget) == (True, 97)
+    assert (messages.message is not None, messages.budget) == (True, 97)
     assert messages.add(Part(wire.BINARY, True, False, b"d", False, True)) == b"abcd"
-    assert (messages.open, messages.budget, messages.size) == (False, 100, 4)
+    assert (messages.message is not None, messages.budget, messages.size) == (False, 100, 4)
     assert messages.add(Part(wire.TEXT, True, False, b"\xc3\xa9", True, True)) == "é"
-    assert (messages.open, messages.budget, messages.size) == (False, 100, 2)
+    assert (messages.message is not None, messages.budget, messages.size) == (False, 100, 2)
 
 
 def test_messages_are_bytes_and_not_a_buffer() -> None:
@@ -339,7 +339,7 @@ def test_drop_forgets_the_message() -> None:
     messages = Assembler(100, 3)
     messages.add(Part(wire.TEXT, False, False, b"\xc3", True, True))
     messages.drop()
-    assert (messages.open, messages.budget) == (False, 100)
+    assert (messages.message is not None, messages.budget) == (False, 100)
     assert messages.add(Part(wire.TEXT, False, False, b"a", True, True)) is None
     assert messages.add(Part(wire.CONTINUATION, True, False, b"b", True, True)) == "ab"
 

@@ -1,6 +1,7 @@
 """Subprotocols, extensions, origins and credentials."""
 
 import base64
+import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,6 +33,32 @@ def test_accept_key() -> None:
 def test_is_key_accepts_base64_of_16_bytes(last: int) -> None:
     """Whatever the bytes are, their base64 form is a key."""
     assert is_key(base64.b64encode(bytes([*range(240, 255), last])))
+
+
+def test_accept_key_works_where_sha1_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SHA-1 secures nothing here, and says so: a Python with a policy against it computes it."""
+    sha1 = hashlib.sha1
+
+    def strict(data: bytes, *, usedforsecurity: bool = True) -> Any:
+        assert not usedforsecurity
+        return sha1(data, usedforsecurity=False)
+
+    monkeypatch.setattr(hashlib, "sha1", strict)
+    assert accept_key(b"dGhlIHNhbXBsZSBub25jZQ==") == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
+
+
+@pytest.mark.parametrize(
+    "key",
+    [b"", KEY[1:], b"A" + KEY, KEY[:-1], KEY + b"=", KEY + b"A", KEY[:-3] + b"R==", b" " + KEY],
+    ids=repr,
+)
+def test_is_key_refuses(key: bytes) -> None:
+    """Anything longer, shorter or with bits that 16 bytes do not have is no key."""
+    assert is_key(KEY)
+    assert not is_key(key)
 
 
 @pytest.mark.parametrize("value", [["a"], ["a", "b.c"], [], None, iter(["a"])], ids=repr)
@@ -123,9 +150,15 @@ def test_verify_extensions_refuses(values: list[bytes]) -> None:
 
 def test_check_origins() -> None:
     """An allow-list is normalised: lower case, no default port."""
-    origins = ["https://A.example:443", "http://b:8080", "null", "chrome-extension://abc"]
+    origins = [
+        "https://A.example:443",
+        "http://b:8080",
+        "null",
+        "chrome-extension://abc",
+        "x://a",
+    ]
     assert check_origins(origins) == frozenset(
-        ["https://a.example", "http://b:8080", "null", "chrome-extension://abc"]
+        ["https://a.example", "http://b:8080", "null", "chrome-extension://abc", "x://a"]
     )
     assert check_origins(None) is None
     assert check_origins(any_origin) is any_origin
@@ -144,6 +177,7 @@ def test_check_origins() -> None:
         (["https://a/x"], ValueError),
         (["https://"], ValueError),
         (["https://é"], ValueError),
+        (["https://\ud800"], ValueError),
         (["*"], ValueError),
     ],
 )
@@ -245,6 +279,15 @@ def basic(text: str, scheme: str = "Basic") -> Headers:
         pytest.param([(b"authorization", b"Basic")], False, id="no-credentials"),
         pytest.param([(b"authorization", b"Basic dXNlcg")], False, id="padding"),
         pytest.param([(b"authorization", b"Basic dXNlcg==x")], False, id="excess"),
+        pytest.param(
+            [(b"authorization", basic("user:pä:ss")[0][1] + b" ")], False, id="blank-behind"
+        ),
+        pytest.param(
+            [(b"authorization", basic("user:pä:ss", "Basic X")[0][1])], False, id="letter-before"
+        ),
+        pytest.param(
+            [(b"authorization", basic("user:pä:ss")[0][1].replace(b"c ", b"c X"))], False, id="X"
+        ),
         pytest.param([(b"authorization", b"Basic \xff\xfe==")], False, id="non-ascii"),
         pytest.param([(b"authorization", b"\xff dXNlcjpwYXNz")], False, id="non-ascii-scheme"),
         pytest.param([(b"authorization", b"Basic dXNl cg==")], False, id="blank-inside"),

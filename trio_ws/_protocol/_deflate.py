@@ -23,9 +23,15 @@ _TAIL: Final = b"\x00\x00\xff\xff"
 _FINAL_BLOCK: Final = b"\x01\x00\x00\xff\xff"
 # Bytes that are compressed in one step: some milliseconds of work.
 _COMPRESS_STEP: Final = 128 * 1024
-# Bytes that are inflated in one piece, and that zlib is given for it: small, for what a peer makes
-# us hold beyond its message's limit, and because zlib returns a copy of what it has not taken.
-_INFLATE_STEP: Final = 8 * 1024
+# Bytes that zlib is given at once: it returns a copy of what it has not taken.
+_INPUT_STEP: Final = 16 * 1024
+# Bytes that it may return at once, and what is added of those that may still come: near to the
+# limit of a message, little is held beyond it.
+_OUTPUT_STEP: Final = 1024
+_OUTPUT_SHARE: Final = 8
+_MAX_OUTPUT_STEP: Final = 32 * 1024
+# What a call of zlib costs besides, in bytes that could be inflated in the same time.
+_CALL: Final = 512
 # Streams that a message may consist of: each costs a new context, and may have two bytes.
 _MAX_STREAMS: Final = 1024
 
@@ -205,7 +211,7 @@ class Volume(NamedTuple):
 class Compressor:
     """Compresses messages (RFC 7692 section 7.2.1); its context is made when first used."""
 
-    __slots__ = ("_bits", "_context", "_level", "_mem_level", "_takeover", "volume")
+    __slots__ = ("_bits", "_compressed", "_context", "_level", "_mem_level", "_size", "_takeover")
 
     def __init__(self, agreement: Agreement, wish: PerMessageDeflate) -> None:
         self._bits = agreement.compress_bits
@@ -213,16 +219,24 @@ class Compressor:
         self._level = wish.level
         self._mem_level = wish.mem_level
         self._context: zlib._Compress | None = None
-        self.volume: Volume = Volume()
+        self._size = self._compressed = 0  # bytes in all, before and after
+
+    @property
+    def volume(self) -> Volume:
+        """What was compressed so far."""
+        return Volume(self._size, self._compressed)
 
     def compress(self, message: bytes) -> bytes:
         """Compress a message at once, and advance."""
-        if not message:
-            return self._done(0, b"\x00")  # section 7.2.3.6
-        context = self._context or self._new()
-        payload = context.compress(message) + context.flush(zlib.Z_SYNC_FLUSH)
-        self._context = context if self._takeover else None
-        return self._done(len(message), payload[: -len(_TAIL)])
+        payload = b"\x00"  # section 7.2.3.6
+        if message:
+            context = self._context or self._new()
+            payload = context.compress(message) + context.flush(zlib.Z_SYNC_FLUSH)
+            payload = payload[: -len(_TAIL)]
+            self._context = context if self._takeover else None
+        self._size += len(message)
+        self._compressed += len(payload)
+        return payload
 
     def steps(self, message: bytes) -> Iterator[bytes | None]:
         """Compress a large message in steps: None after each, and the payload last.
@@ -238,22 +252,19 @@ class Compressor:
         pieces.append(context.flush(zlib.Z_SYNC_FLUSH))
         payload = b"".join(pieces)[: -len(_TAIL)] or b"\x00"  # section 7.2.3.6
         self._context = context if self._takeover else None
-        yield self._done(len(message), payload)
-
-    def _done(self, size: int, payload: bytes) -> bytes:
-        self.volume = Volume(self.volume.uncompressed + size, self.volume.compressed + len(payload))
-        return payload
+        self._size += len(message)
+        self._compressed += len(payload)
+        yield payload
 
     def _new(self) -> zlib._Compress:
         return zlib.compressobj(self._level, zlib.DEFLATED, -self._bits, self._mem_level)
 
 
 class Inflater:
-    """Inflates messages piece by piece (RFC 7692 section 7.2.2)."""
+    """Inflates messages in pieces (RFC 7692 section 7.2.2)."""
 
     __slots__ = (
-        "_bits", "_context", "_fed", "_input", "_more", "_piece", "_pos", "_read", "_streams",
-        "_tail", "_takeover", "volume",
+        "_bits", "_context", "_fed", "_pieces", "_read", "_streams", "_takeover", "_whole", "work",
     )  # fmt: skip
 
     def __init__(self, agreement: Agreement) -> None:
@@ -261,63 +272,66 @@ class Inflater:
         self._bits = max(9, agreement.inflate_bits)
         self._takeover = agreement.inflate_takeover
         self._context: zlib._Decompress | None = None
-        self._input: bytes = b""
-        self._pos = 0  # of `_input` where the next piece begins
-        self._tail = False  # _TAIL comes after it
-        self._piece: bytes = b""  # what zlib has left of the last piece
-        self._more = False
+        self._pieces: list[bytes | memoryview] = []  # fed and not read, the first one last
         self._streams = 0  # that have ended within this message
         self._fed = self._read = 0  # bytes in all
-        self.volume: Volume = Volume()  # of whole messages
+        self._whole = 0, 0  # the same of whole messages
+        self.work = 0  # what it took in all, in bytes
+
+    @property
+    def volume(self) -> Volume:
+        """The whole messages that were inflated so far."""
+        return Volume(*self._whole)
 
     @property
     def pending(self) -> bool:
         """Whether `read` may return more of what was fed."""
-        return self._more
+        return bool(self._pieces)
 
     def feed(self, data: bytes, *, last: bool) -> None:
         """Take over a piece of a message; all that was fed before was read."""
         self._fed += len(data)
-        self._input = data
-        self._pos = 0
-        self._tail = last
-        self._more = True
+        if len(data) <= _INPUT_STEP:
+            self._pieces = [data + _TAIL if last else data]
+            return
+        view = memoryview(data)
+        steps = range(0, len(data), _INPUT_STEP)
+        *begin, end = (view[at : at + _INPUT_STEP] for at in steps)
+        self._pieces = [bytes(end) + _TAIL if last else end, *reversed(begin)]
 
     def read(self, limit: int) -> bytes:
-        """Inflate up to `limit` bytes, 8 KiB at the most; it may also be none.
+        """Inflate up to `limit` bytes, in one step, which may give fewer or none.
 
         Raises:
             Violation: this is no DEFLATE (1007), or too many final blocks (1008).
         """
         context = self._context or self._new()
-        limit = min(limit, _INFLATE_STEP)
+        limit = min(limit, _OUTPUT_STEP + limit // _OUTPUT_SHARE, _MAX_OUTPUT_STEP)
+        piece = self._pieces.pop()
         try:
-            data = context.decompress(self._piece or self._next_piece(), limit)
+            data = context.decompress(piece, limit)
         except zlib.error:
             raise _corrupt() from None
+        size = len(data)
+        self._read += size
+        self.work += max(size, len(piece)) + _CALL
         if context.eof:
-            # Section 7.2.3.4: a final block is legal; what follows it begins a new stream.
-            self._piece = context.unused_data
-            self._context = None
-            self._streams += 1
-            if self._streams > _MAX_STREAMS:
-                raise Violation(CloseCode.POLICY_VIOLATION, "too many final blocks")
-            full = False
+            self._begin_stream(context.unused_data)
         else:
-            self._piece = context.unconsumed_tail
             self._context = context
-            full = len(data) == limit
-        self._more = full or self._tail or bool(self._piece) or self._pos < len(self._input)
-        self._read += len(data)
+            rest = context.unconsumed_tail
+            if rest or size == limit:
+                self._pieces.append(rest)
         return data
 
-    def _next_piece(self) -> bytes:
-        begin, self._pos = self._pos, self._pos + _INFLATE_STEP
-        piece = self._input[begin : self._pos]
-        if self._tail and self._pos >= len(self._input):
-            self._tail = False
-            piece += _TAIL
-        return piece
+    def _begin_stream(self, piece: bytes) -> None:
+        """Section 7.2.3.4: a final block is legal; what follows it begins a new stream."""
+        self._context = None
+        self._streams += 1
+        if self._streams > _MAX_STREAMS:
+            raise Violation(CloseCode.POLICY_VIOLATION, "too many final blocks")
+        if piece:
+            self._pieces.append(piece)
 
     def finish(self) -> None:
         """The message is read to its end.
@@ -327,19 +341,24 @@ class Inflater:
         """
         context, self._context = self._context, None
         self._streams = 0
-        self._input = b""
-        self.volume = Volume(self._read, self._fed)
-        if context is None:
-            return
-        if self._takeover:
-            self._context = context
-            context = context.copy()
-        try:
-            context.decompress(_FINAL_BLOCK)
-        except zlib.error:
-            raise _corrupt() from None
-        if not context.eof:
-            raise _corrupt()
+        if context is not None:
+            if self._takeover:
+                self._context = context
+                # Only zlib knows whether this is the end of a block, and what asks it changes it.
+                # This copies the window and some 7 KiB, in a fraction of what it takes to inflate
+                # 1 KiB.
+                context = context.copy()
+            try:
+                context.decompress(_FINAL_BLOCK, 1)
+            except zlib.error:
+                raise _corrupt() from None
+            if not context.eof:
+                raise _corrupt()
+        self._whole = self._read, self._fed
+
+    def drop(self) -> None:
+        """Release what is pending: the rest of the message is not wanted, nor any after it."""
+        self._pieces = []
 
     def _new(self) -> zlib._Decompress:
         return zlib.decompressobj(-self._bits)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections import deque
 from typing import Final, NamedTuple
 
 from ._mask import KEY_SIZE, mask, masking_keys
@@ -29,10 +28,9 @@ _FIN: Final = 0x80
 _RSV1: Final = 0x40
 _RSV: Final = 0x70
 _MASKED: Final = 0x80
-# First bytes of messages of one frame.
-_TEXT: Final = _FIN | TEXT
-_BINARY: Final = _FIN | BINARY
-_WHOLE: Final = (_BINARY, _TEXT)
+# First bytes of messages of one frame, and whether it is a text.
+_WHOLE: Final = {_FIN | TEXT: True, _FIN | BINARY: False}
+_COMPRESSED: Final = {_FIN | _RSV1 | TEXT: True, _FIN | _RSV1 | BINARY: False}
 
 MAX_CONTROL_PAYLOAD: Final = 125  # RFC 6455 section 5.5
 
@@ -93,8 +91,12 @@ def encode_frame(
     opcode: int, payload: bytes, *, masked: bool, fin: bool = True, rsv1: bool = False
 ) -> bytes:
     """One frame, its length in the minimal form (RFC 6455 section 5.2), masked if a client's."""
-    if not masked and len(payload) <= MAX_CONTROL_PAYLOAD and fin and not rsv1:  # most of all
-        return _pack_short(_FIN | opcode, len(payload)) + payload
+    size = len(payload)
+    if size <= MAX_CONTROL_PAYLOAD and fin and not rsv1:  # the common case, without another call
+        if not masked:
+            return _pack_short(_FIN | opcode, size) + payload
+        key = masking_keys.take()
+        return _pack_short(_FIN | opcode, _MASKED | size) + key + mask(payload, key)
     head, payload = encode_parts(opcode, payload, masked=masked, fin=fin, rsv1=rsv1)
     return head + payload
 
@@ -171,6 +173,42 @@ def _least_size(data: bytes, width: int) -> int:
     return least
 
 
+# The header of a message of one frame: whether it is a text, its payload's size, its own length. (A
+# plain tuple is unpacked faster than a named one.)
+_Header = tuple[bool, int, int]
+
+
+def _short_headers(mask_bit: int, key_size: int) -> dict[bytes, _Header]:
+    """The headers of all messages of up to 125 bytes, by their first two bytes."""
+    return {
+        bytes((first, mask_bit | size)): (text, size, 2 + key_size)
+        for first, text in _WHOLE.items()
+        for size in range(MAX_CONTROL_PAYLOAD + 1)
+    }
+
+
+_SHORT: Final = _short_headers(0, 0)
+_SHORT_MASKED: Final = _short_headers(_MASKED, KEY_SIZE)
+
+
+def _read_whole(buffer: bytes, pos: int, masked: bool, firsts: dict[int, bool]) -> _Header | None:
+    """The header at `pos`, if all of it is there, it is right, and begins with one of `firsts`."""
+    text = firsts.get(buffer[pos]) if pos + 2 <= len(buffer) else None
+    if text is None:
+        return None
+    size = buffer[pos + 1] - (_MASKED if masked else 0)
+    if not 0 <= size < 128:
+        return None
+    length = 2
+    if size > MAX_CONTROL_PAYLOAD:
+        width, shortest = (2, 126) if size == 126 else (8, 0x10000)
+        size = int.from_bytes(buffer[pos + 2 : pos + 2 + width], "big")
+        length += width
+        if size < shortest:
+            return None
+    return text, size, length + (KEY_SIZE if masked else 0)
+
+
 class Part(NamedTuple):
     """A piece of a frame's payload, unmasked; `first` and `last` say where in its frame it lies."""
 
@@ -194,14 +232,14 @@ class FrameReader:
     """
 
     __slots__ = (
-        "_buffer", "_first", "_header", "_key", "_left", "_masked", "_pos", "_read", "_rsv",
-        "budget", "continuing",
+        "_first", "_header", "_key", "_left", "_masked", "_pos", "_read", "_rsv", "budget",
+        "buffer", "continuing",
     )  # fmt: skip
 
     def __init__(self, *, masked: bool, budget: int, rsv1: bool = False) -> None:
         self._masked = masked
         self._rsv = _RSV & ~_RSV1 if rsv1 else _RSV
-        self._buffer = b""
+        self.buffer = b""  # what was fed; nothing, once all of it is taken
         self._pos = 0
         self._header: int | None = None  # the frame in progress: its first byte
         self._left = 0  # bytes of its payload that are still to come
@@ -213,7 +251,7 @@ class FrameReader:
     @property
     def buffered(self) -> int:
         """Bytes that were fed and not taken yet."""
-        return len(self._buffer) - self._pos
+        return len(self.buffer) - self._pos
 
     @property
     def in_frame(self) -> bool:
@@ -222,23 +260,17 @@ class FrameReader:
 
     def feed(self, data: bytes) -> None:
         """Take over bytes from the peer."""
-        self._buffer = self._buffer[self._pos :] + data if self.buffered else data
+        self.buffer = self.buffer[self._pos :] + data if self.buffer else data
         self._pos = 0
 
     def clear(self) -> None:
         """Drop what was fed: nothing after a Close frame or a violation is looked at."""
-        self._buffer = b""
+        self.buffer = b""
         self._pos = 0
         self._header = None
 
-    @property
-    def drained(self) -> bool:
-        """Whether all that was fed was taken."""
-        return not self._buffer
-
-    # In one piece: to call a function for each message would cost a good part of the rest.
-    def take_messages(  # noqa: C901, PLR0912, PLR0915
-        self, into: deque[tuple[str | bytes, int]], max_messages: float, max_size: int
+    def take_messages(
+        self, into: list[tuple[str | bytes, int]], max_messages: int, max_size: int
     ) -> int:
         """Append the messages that are next to `into`, each with the size of its payload.
 
@@ -248,50 +280,61 @@ class FrameReader:
         """
         if self._header is not None or self.continuing:
             return 0
-        buffer, pos, budget, masked = self._buffer, self._pos, self.budget, self._masked
-        mask_bit = _MASKED if masked else 0
+        buffer, pos, budget, masked = self.buffer, self._pos, self.budget, self._masked
+        short = _SHORT_MASKED if masked else _SHORT
         available = len(buffer)
         taken = 0
-        while max_messages > 0 and taken < max_size and pos + 2 <= available:
-            first = buffer[pos]
-            size = buffer[pos + 1] - mask_bit
-            if first not in _WHOLE or not 0 <= size < 128:
+        for _ in range(max_messages):
+            header = short.get(buffer[pos : pos + 2]) or _read_whole(buffer, pos, masked, _WHOLE)
+            if header is None:
                 break
-            begin = pos + 2
-            if size > MAX_CONTROL_PAYLOAD:
-                width, shortest = (2, 126) if size == 126 else (8, 0x10000)
-                size = int.from_bytes(buffer[begin : begin + width], "big")
-                begin += width
-                if size < shortest:
-                    break
-            if masked:
-                key = buffer[begin : begin + KEY_SIZE]
-                begin += KEY_SIZE
+            text, size, length = header
+            begin = pos + length
             end = begin + size
-            if end > available or size > budget:
+            if end > available or size > budget or taken >= max_size:
                 break
             message: str | bytes
             if not masked:
                 message = buffer[begin:end]
             elif size < _VIEW:
-                message = mask(buffer[begin:end], key)
+                message = mask(buffer[begin:end], buffer[begin - KEY_SIZE : begin])
             else:
-                message = mask(memoryview(buffer)[begin:end], key)
-            if first == _TEXT:
+                message = mask(memoryview(buffer)[begin:end], buffer[begin - KEY_SIZE : begin])
+            if text:
                 try:
                     message = message.decode()
                 except UnicodeDecodeError:
                     break
             into.append((message, size))
-            max_messages -= 1
             taken += size
             pos = end
-        if pos == available:
-            self._buffer = b""
-            self._pos = 0
-        else:
-            self._pos = pos
+            if pos == available:
+                break
+        self.buffer, self._pos = (b"", 0) if pos == available else (buffer, pos)
         return taken
+
+    def take_compressed(self) -> tuple[bytes, bool] | None:
+        """The payload of the message that is next, and whether it is a text.
+
+        As `take_messages`, for a message that is compressed; None for anything else.
+        """
+        if self._header is not None or self.continuing:
+            return None
+        buffer, masked = self.buffer, self._masked
+        header = _read_whole(buffer, self._pos, masked, _COMPRESSED)
+        if header is None:
+            return None
+        text, size, length = header
+        begin = self._pos + length
+        end = begin + size
+        if end > len(buffer) or size > input_budget(self.budget):
+            return None
+        if masked:
+            payload = mask(memoryview(buffer)[begin:end], buffer[begin - KEY_SIZE : begin])
+        else:
+            payload = buffer[begin:end]
+        self.buffer, self._pos = (b"", 0) if end == len(buffer) else (buffer, end)
+        return payload, text
 
     def next_part(self) -> Part | None:
         """The next part, or None when more bytes are needed.
@@ -304,16 +347,16 @@ class FrameReader:
             return None
         header = self._header
         assert header is not None
-        available = len(self._buffer) - self._pos
+        available = len(self.buffer) - self._pos
         size = min(self._left, available)
         if size < self._left and (header & 0x8 or not size):
             self._wait()  # a control frame is taken whole; and of nothing there is no part
             return None
         payload: bytes
         if not self._masked:
-            payload = self._buffer[self._pos : self._pos + size]
+            payload = self.buffer[self._pos : self._pos + size]
         else:
-            view = memoryview(self._buffer)[self._pos : self._pos + size]
+            view = memoryview(self.buffer)[self._pos : self._pos + size]
             payload = mask(view, self._key, self._read)
         first = not self._read
         self._pos += size
@@ -333,12 +376,12 @@ class FrameReader:
 
     def _wait(self) -> None:
         """Until more bytes come, keep those that are not used, and not their whole chunk."""
-        self._buffer = self._buffer[self._pos :]
+        self.buffer = self.buffer[self._pos :]
         self._pos = 0
 
     def _read_header(self) -> bool:
         """Take a frame's header if it is all there (RFC 6455 section 5.2)."""
-        buffer, pos = self._buffer, self._pos
+        buffer, pos = self.buffer, self._pos
         available = len(buffer) - pos
         if not available:
             return False

@@ -14,7 +14,6 @@ disagree with them (invariant 6).
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -81,6 +80,11 @@ class Protocol:
         deflate: permessage-deflate, if it was negotiated.
     """
 
+    __slots__ = (
+        "_assembler", "_deflate", "_frames", "_late_pong", "_violation", "client",
+        "close_received", "close_sent", "counts", "eof", "failure", "output", "send_buffer_size",
+    )  # fmt: skip
+
     def __init__(
         self,
         *,
@@ -97,11 +101,10 @@ class Protocol:
         self.failure: Failure | None = None
         self.eof = False
         self.counts = Counts()
-        self._send_buffer_size = send_buffer_size
+        self.send_buffer_size = send_buffer_size
         self._late_pong: bytes | None = None
         self._deflate = deflate
         self._violation: Violation | None = None  # seen, and held back
-        self._resting = False  # much was inflated: the next call of `next_event` begins anew
         self._frames = FrameReader(
             masked=not client, budget=max_message_size, rsv1=deflate is not None
         )
@@ -135,12 +138,14 @@ class Protocol:
     @property
     def has_room(self) -> bool:
         """Whether the output is at or below its mark."""
-        return self.output.size <= self._send_buffer_size
+        return self.output.size <= self.send_buffer_size
 
     @property
     def receiving(self) -> bool:
         """Whether a message has begun to arrive and is not whole yet."""
-        return self._violation is None and (self._assembler.open or self._frames.in_frame)
+        return self._violation is None and (
+            self._assembler.message is not None or self._frames.in_frame
+        )
 
     @property
     def message_size(self) -> int:
@@ -149,16 +154,16 @@ class Protocol:
 
     # Out
 
-    def send_message(self, message: bytes, *, text: bool, compress: bool | None = None) -> None:
+    def send_message(self, message: bytes, text: bool, compress: bool | None = None) -> None:
         """Queue a message in one frame; a text is passed as its UTF-8.
 
         `compress` is whether to compress it, if that was negotiated; None leaves it to its size.
         """
-        deflate = self._deflate
-        rsv1 = deflate is not None and self.compresses(message, compress)
-        if rsv1 and deflate is not None:
-            message = deflate.compressor.compress(message)
-        self._append_message(message, text=text, compressed=rsv1)
+        rsv1 = False
+        if self._deflate is not None and self.compresses(message, compress):
+            message = self._deflate.compressor.compress(message)
+            rsv1 = True
+        self._append(TEXT if text else BINARY, message, rsv1=rsv1)
 
     def compresses(self, message: bytes, compress: bool | None) -> bool:
         """Whether a message is sent compressed."""
@@ -183,21 +188,14 @@ class Protocol:
             if payload is None:
                 yield
             else:
-                self._append_message(payload, text=text, compressed=True)
-
-    def _append_message(self, payload: bytes, *, text: bool, compressed: bool) -> None:
-        assert self.is_open
-        self.counts.messages_sent += 1
-        self._append(TEXT if text else BINARY, payload, rsv1=compressed)
+                self._append(TEXT if text else BINARY, payload, rsv1=True)
 
     def send_ping(self, payload: bytes) -> None:
         """Queue a ping of at most 125 bytes."""
-        assert self.is_open
         self._append(PING, payload)
 
     def send_pong(self, payload: bytes) -> None:
         """Queue a pong of at most 125 bytes."""
-        assert self.is_open
         self._append(PONG, payload)
 
     def send_close(self, code: int | None, reason: str | None = None) -> None:
@@ -236,6 +234,9 @@ class Protocol:
             self._append(PONG, payload)
 
     def _append(self, opcode: int, payload: bytes, *, rsv1: bool = False) -> None:
+        assert self.close_sent is None  # RFC 6455 section 5.5.1: nothing follows a Close frame
+        if opcode < CLOSE:
+            self.counts.messages_sent += 1
         if len(payload) < _LARGE:
             self.output.append(encode_frame(opcode, payload, masked=self.client, rsv1=rsv1))
         else:
@@ -248,7 +249,7 @@ class Protocol:
     def receive_data(self, data: bytes) -> None:
         """Take over bytes from the peer; `next_event` tells what they mean."""
         self.counts.bytes_received += len(data)
-        if not self.handshake_done:
+        if self.close_received is None and self.failure is None:
             self._frames.feed(data)
 
     def receive_eof(self) -> None:
@@ -258,31 +259,58 @@ class Protocol:
     @property
     def busy(self) -> bool:
         """Whether much was inflated and more is to do: let others have their turn, then go on."""
-        return self._resting and not self.handshake_done
+        return self._assembler.resting
 
     @property
     def holding(self) -> bool:
         """Whether `next_event` holds a violation back."""
         return self._violation is not None
 
-    @property
     def drained(self) -> bool:
         """Whether nothing is left to do with the bytes that were fed."""
-        return self._frames.drained and self._violation is None and not self._assembler.pending
+        # As a property, like some others that are asked for each message, it would cost twice that.
+        if self._frames.buffer or self._violation is not None:
+            return False
+        return self._deflate is None or not self._assembler.pending
 
     def next_messages(
-        self, into: deque[tuple[str | bytes, int]], max_messages: float, max_size: int
+        self, into: list[tuple[str | bytes, int]], max_messages: int, max_size: int
     ) -> int:
         """Append messages to `into`, each with its size in bytes, as long as nothing else is next.
 
         A faster `next_event` for what is common, bounded in messages and in bytes. Returns the
         bytes of the messages.
         """
-        if self._violation is not None or not self._assembler.ready or self.handshake_done:
+        assembler = self._assembler
+        assembler.resting = False
+        if self._violation is not None or assembler.message is not None or assembler.discarding:
             return 0
         before = len(into)
         taken = self._frames.take_messages(into, max_messages, max_size)
+        if self._deflate is not None and len(into) == before:
+            taken = self._take_compressed(into, max_messages, max_size)
         self.counts.messages_received += len(into) - before
+        return taken
+
+    def _take_compressed(
+        self, into: list[tuple[str | bytes, int]], max_messages: int, max_size: int
+    ) -> int:
+        assembler, frames = self._assembler, self._frames
+        taken = 0
+        try:
+            while max_messages > 0 and taken < max_size and not assembler.tired:
+                frame = frames.take_compressed()
+                if frame is None:
+                    break
+                payload, text = frame
+                message = assembler.add_compressed(payload, text=text)
+                if message is None:
+                    break
+                into.append((message, assembler.size))
+                max_messages -= 1
+                taken += assembler.size
+        except Violation as violation:
+            self._violation = violation
         return taken
 
     def next_event(self, *, hold: bool = False) -> Event | None:
@@ -291,6 +319,7 @@ class Protocol:
         With `hold` a violation is kept back (see `holding`), until a call without: messages that
         came before it may still be answered then, which they cannot be after a Close frame.
         """
+        self._assembler.resting = False
         if self.handshake_done:
             return None
         if self._violation is None:
@@ -306,14 +335,10 @@ class Protocol:
 
     def _next_event(self) -> Event | None:
         assembler, frames = self._assembler, self._frames
-        if self._resting:
-            self._resting = False
-            assembler.rest()
         while not assembler.tired:
             if assembler.pending:
                 message = assembler.inflate()
             elif (part := frames.next_part()) is None:
-                assembler.rest()
                 return None
             elif part.opcode & 0x8:
                 return self._control(part)
@@ -325,7 +350,7 @@ class Protocol:
             if message is not None:
                 self.counts.messages_received += 1
                 return message
-        self._resting = True
+        assembler.rest()
         return None
 
     def discard(self) -> None:

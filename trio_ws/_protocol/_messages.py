@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from typing import Final
 
-from ._deflate import Inflater
+from ._deflate import Agreement, Inflater
 from ._frames import TEXT, CloseCode, Part, Violation, input_budget
 
 _utf8_decoder = codecs.getincrementaldecoder("utf-8")
@@ -13,8 +13,11 @@ _utf8_decoder = codecs.getincrementaldecoder("utf-8")
 # Pieces below this size are gathered, so that many small ones cost no more than their bytes.
 _SMALL: Final = 4 * 1024
 _GATHER: Final = 64 * 1024
-# Pieces that are inflated before the others get their turn: about a millisecond of work.
-_INFLATE_TURN: Final = 16
+# Bytes that are inflated before the others get their turn: about half a millisecond of work.
+_TURN: Final = 96 * 1024
+
+# Where nothing was agreed on, nothing is compressed.
+_NO_INFLATER: Final = Inflater(Agreement(15, False, 15, False))
 
 
 class Pieces:
@@ -47,6 +50,60 @@ class Pieces:
         return data
 
 
+class Message:
+    """A message in progress.
+
+    Args:
+        text: it is a text; it is decoded as it comes only to fail at its first impossible byte (RFC
+            6455 section 8.1).
+        compressed: what comes of it is to be inflated.
+        max_size: bytes that it may have.
+    """
+
+    __slots__ = (
+        "_decoder", "_max_size", "_text", "compressed", "empty", "input_size", "last", "payload",
+    )  # fmt: skip
+
+    def __init__(self, *, text: bool, compressed: bool, max_size: int) -> None:
+        self._text = text
+        self._max_size = max_size
+        self._decoder = _utf8_decoder() if text else None
+        self.compressed = compressed
+        self.payload = Pieces()
+        self.input_size = 0  # bytes before inflating
+        self.empty = 0  # fragments in a row
+        self.last = False  # all of it has come
+
+    def add(self, data: bytes) -> None:
+        """Append a piece, inflated.
+
+        Raises:
+            Violation: invalid UTF-8 (1007), message too big (1009).
+        """
+        self.payload.add(data)
+        if self._decoder is not None:
+            try:
+                self._decoder.decode(data)
+            except UnicodeDecodeError:
+                raise _not_utf8() from None
+            # Python's decoder waits for the third byte of a surrogate; its second proves it. (The
+            # byte ED begins a character, and nothing else, so what precedes it does not matter.)
+            pending = self._decoder.getstate()[0]
+            if pending[:1] == b"\xed" and pending[1:2] >= b"\xa0":
+                raise _not_utf8()
+        if self.payload.size > self._max_size:
+            raise Violation(CloseCode.MESSAGE_TOO_BIG, "message too big")
+
+    def take(self) -> str | bytes:
+        """The message, whole.
+
+        Raises:
+            Violation: it ends within a character (1007).
+        """
+        data = self.payload.take()
+        return _decode(data) if self._text else data
+
+
 class Assembler:
     """Joins parts of data frames to messages.
 
@@ -56,13 +113,14 @@ class Assembler:
         inflater: inflates messages with RSV1, if permessage-deflate was negotiated.
 
     Memory follows what has arrived, never what was declared, and 10**6 fragments of a byte take no
-    more than one of 10**6 bytes: the payload is kept as bytes, and a text is decoded as it comes
-    only to fail at its first impossible byte (RFC 6455 section 8.1).
+    more than one of 10**6 bytes: the payload is kept as bytes.
+
+    Inflating is done in turns: once `tired`, it does nothing before `rest`.
     """
 
     __slots__ = (
-        "_decoder", "_discarding", "_empty", "_inflater", "_input_size", "_last", "_max_empty",
-        "_max_size", "_payload", "_reads", "_text", "inflating", "size",
+        "_inflater", "_max_empty", "_max_size", "_turn_end", "discarding", "message", "resting",
+        "size",
     )  # fmt: skip
 
     def __init__(
@@ -70,79 +128,89 @@ class Assembler:
     ) -> None:
         self._max_size = max_size
         self._max_empty = max_empty_fragments
-        self._inflater = inflater
-        self._payload: Pieces | None = None  # of the message in progress
-        self._text = False
-        self._decoder: codecs.IncrementalDecoder | None = None
-        self._empty = 0
-        self._input_size = 0  # bytes of it before inflating
-        self._last = False  # its last part was added
-        self._reads = 0  # since the last `rest`
-        self._discarding = False
-        self.inflating = False  # it is compressed
+        self._inflater = inflater or _NO_INFLATER
+        self.message: Message | None = None  # in progress
+        self._turn_end = self._inflater.work + _TURN
+        self.discarding = False  # nobody wants messages any more
+        self.resting = False  # it was `tired`: the others have their turn
         self.size = 0  # bytes of the last whole message
-
-    @property
-    def open(self) -> bool:
-        """Whether a message has begun and not ended."""
-        return self._payload is not None
-
-    @property
-    def ready(self) -> bool:
-        """Whether a message that begins now is wanted, and needs no more than its payload."""
-        return self._payload is None and not self._discarding
 
     @property
     def pending(self) -> bool:
         """Whether `inflate` has work left."""
-        return self.inflating and self._inflater is not None and self._inflater.pending
+        return self._inflater.pending
 
     @property
     def tired(self) -> bool:
         """Whether so much was inflated, in one message or many, that others should have a turn."""
-        return self._reads >= _INFLATE_TURN
+        return self._inflater.work >= self._turn_end
 
     def rest(self) -> None:
-        """The others had their turn."""
-        self._reads = 0
+        """Let the others have their turn; then begin another."""
+        self.resting = True
+        self._turn_end = self._inflater.work + _TURN
 
     def discard(self) -> None:
-        """Nobody wants messages any more: take no trouble over those that come."""
-        self._discarding = True
+        """Take no trouble over the messages that come: nobody wants them any more."""
+        self.discarding = True
         self.drop()
 
     @property
     def budget(self) -> int:
         """Bytes that the next frame may have."""
-        if self._payload is None:
+        message = self.message
+        if message is None:
             return self._max_size
-        if self.inflating:
-            return input_budget(self._max_size) - self._input_size
-        return self._max_size - self._payload.size
+        if message.compressed:
+            return input_budget(self._max_size) - message.input_size
+        return self._max_size - message.payload.size
 
     def add(self, part: Part) -> str | bytes | None:
         """Take a part in; return the message if it is whole now.
 
         Raises:
-            Violation: invalid UTF-8 (1007), too many empty fragments (1008).
+            Violation: as `add_whole`, or too many empty fragments (1008).
         """
         opcode, fin, rsv1, payload, _, last = part
-        if self._discarding:
+        if self.discarding:
             return None
-        if self._payload is None:
-            if last and fin and not rsv1:  # the common case: one frame, in one piece
+        message = self.message
+        if message is None:
+            text = opcode == TEXT
+            if last and fin:  # the common case: one frame, in one piece
+                if rsv1:
+                    return self.add_compressed(payload, text=text)
                 self.size = len(payload)
-                return self._decode(payload) if opcode == TEXT else payload
-            self._begin(text=opcode == TEXT, inflating=rsv1)
-        self._count_empty(part)
-        self._last = last and fin
-        if self.inflating:
-            assert self._inflater is not None
-            self._input_size += len(payload)
-            self._inflater.feed(payload, last=self._last)
+                return _decode(payload) if text else payload
+            message = self._begin(text=text, compressed=rsv1)
+        self._count_empty(message, part)
+        message.last = last and fin
+        if message.compressed:
+            message.input_size += len(payload)
+            self._inflater.feed(payload, last=message.last)
             return self.inflate()
-        self._extend(payload)
-        return self._finish() if self._last else None
+        message.add(payload)
+        return self._finish(message) if message.last else None
+
+    def add_compressed(self, payload: bytes, *, text: bool) -> str | bytes | None:
+        """Take a compressed message in; return it, unless it takes more than a step to inflate.
+
+        Raises:
+            Violation: as `inflate`.
+        """
+        inflater = self._inflater
+        inflater.feed(payload, last=True)
+        data = inflater.read(self._max_size + 1)
+        size = len(data)
+        if not inflater.pending and size <= self._max_size:
+            whole = _decode(data) if text else data
+            inflater.finish()
+            self.size = size
+            return whole
+        message = self._begin(text=text, compressed=True)
+        message.last = True
+        message.add(data)
+        return self.inflate()
 
     def inflate(self) -> str | bytes | None:
         """Inflate what was added, until `tired`; return the message if it is whole now.
@@ -150,68 +218,46 @@ class Assembler:
         Raises:
             Violation: corrupt data or invalid UTF-8 (1007), message too big (1009).
         """
-        inflater, payload = self._inflater, self._payload
-        assert inflater is not None
-        assert payload is not None
+        inflater, message = self._inflater, self.message
+        assert message is not None
         while inflater.pending and not self.tired:
-            self._reads += 1
-            self._extend(inflater.read(self._max_size - payload.size + 1))
-            if payload.size > self._max_size:
-                raise Violation(CloseCode.MESSAGE_TOO_BIG, "message too big")
-        if inflater.pending or not self._last:
+            message.add(inflater.read(self._max_size - message.payload.size + 1))
+        if inflater.pending or not message.last:
             return None
+        whole = self._finish(message)
         inflater.finish()
-        return self._finish()
+        return whole
 
     def drop(self) -> None:
         """Release the message in progress."""
-        self._payload = None
-        self._decoder = None
-        self.inflating = False
+        self.resting = False
+        self.message = None
+        self._inflater.drop()
 
-    def _begin(self, *, text: bool, inflating: bool) -> None:
-        self._payload = Pieces()
-        self._text = text
-        self._decoder = _utf8_decoder() if text else None
-        self._empty = 0
-        self._input_size = 0
-        self.inflating = inflating
-
-    def _count_empty(self, part: Part) -> None:
+    def _count_empty(self, message: Message, part: Part) -> None:
         if part.payload:
-            self._empty = 0
+            message.empty = 0
         elif not part.fin:
-            self._empty += 1
-            if self._empty > self._max_empty:
+            message.empty += 1
+            if message.empty > self._max_empty:
                 raise Violation(CloseCode.POLICY_VIOLATION, "too many empty fragments")
 
-    def _extend(self, payload: bytes) -> None:
-        assert self._payload is not None
-        self._payload.add(payload)
-        if self._decoder is not None:
-            try:
-                self._decoder.decode(payload)
-            except UnicodeDecodeError:
-                raise _not_utf8() from None
-            # Python's decoder waits for the third byte of a surrogate; its second proves it. (The
-            # byte ED begins a character, and nothing else, so what precedes it does not matter.)
-            pending = self._decoder.getstate()[0]
-            if pending[:1] == b"\xed" and pending[1:2] >= b"\xa0":
-                raise _not_utf8()
+    def _begin(self, *, text: bool, compressed: bool) -> Message:
+        message = Message(text=text, compressed=compressed, max_size=self._max_size)
+        self.message = message
+        return message
 
-    def _finish(self) -> str | bytes:
-        payload = self._payload
-        assert payload is not None
-        self.drop()
-        self.size = payload.size
-        data = payload.take()
-        return self._decode(data) if self._text else data
+    def _finish(self, message: Message) -> str | bytes:
+        self.message = None
+        self.size = message.payload.size
+        return message.take()
 
-    def _decode(self, data: bytes) -> str:
-        try:
-            return data.decode()
-        except UnicodeDecodeError:
-            raise _not_utf8() from None
+
+def _decode(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise _not_utf8() from None
 
 
 def _not_utf8() -> Violation:

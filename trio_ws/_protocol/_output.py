@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 # Chunks below this many bytes are small: to copy one costs less than to hand it over by itself.
 _SMALL: Final = 4096
-# Small chunks in a row that are made one: each costs some 50 bytes of its own, and the pongs that a
-# flood of pings asks for have as few as 2.
+# Chunks after which the small ones among the last are made one: each costs some 50 bytes of its
+# own, and the pongs that a flood of pings asks for have as few as 2.
 _RUN: Final = 64
 # Bytes up to which all chunks are made one to be sent.
 _JOINED: Final = 16 * 1024
@@ -19,24 +17,19 @@ _JOINED: Final = 16 * 1024
 class Output:
     """Bytes on their way to the kernel, in the order in which they were appended."""
 
-    __slots__ = ("_chunks", "_offset", "_run", "size")
+    __slots__ = ("_chunks", "_offset", "size")
 
     def __init__(self) -> None:
-        self._chunks: deque[bytes] = deque()
+        self._chunks: list[bytes] = []  # an empty deque takes ten times as much
         self._offset = 0  # bytes of the first chunk that are gone already
-        self._run = 0  # small chunks at the end; there may be fewer, if they were sent
         self.size = 0
 
     def append(self, data: bytes) -> None:
         """Add bytes, at least one, at the end."""
         self._chunks.append(data)
         self.size += len(data)
-        if len(data) >= _SMALL:
-            self._run = 0
-        else:
-            self._run += 1
-            if self._run >= _RUN:
-                self._join_run()
+        if not len(self._chunks) % _RUN:
+            self._join_small()
 
     def peek(self, limit: int) -> bytes | memoryview:
         """Up to `limit` bytes from the front, which stay; for a transport that will take them all.
@@ -61,39 +54,40 @@ class Output:
             if not limit:
                 return
 
-    def vector(self, limit: int) -> list[bytes | memoryview]:
+    def vector(self, limit: int) -> Sequence[bytes | memoryview]:
         """Up to `limit` chunks from the front, which stay, or all in one if they are small."""
+        chunks = self._chunks
+        if not self._offset:
+            if len(chunks) > 1 and self.size <= _JOINED:
+                chunks = self._chunks = [b"".join(chunks)]
+            return chunks if len(chunks) <= limit else chunks[:limit]
         # What is left of a chunk that went out in part is not joined to those behind it: that would
         # copy them all again each time that the peer takes a little.
-        if len(self._chunks) > 1 and self.size <= _JOINED and not self._offset:
-            joined = b"".join(self._chunks)
-            self._chunks.clear()
-            self._chunks.append(joined)
-        vector: list[bytes | memoryview] = list(islice(self._chunks, limit))
-        if self._offset:
-            vector[0] = memoryview(vector[0])[self._offset :]
-        return vector
+        return [memoryview(chunks[0])[self._offset :], *chunks[1:limit]]
 
     def advance(self, size: int) -> None:
         """Drop `size` bytes from the front: they were sent. After `clear` there may be fewer."""
         if size >= self.size:
-            self.clear()
+            self._chunks.clear()
+            self._offset = self.size = 0
             return
         self.size -= size
         self._offset += size
-        while self._offset >= len(self._chunks[0]):
-            self._offset -= len(self._chunks.popleft())
+        gone = 0
+        while self._offset >= len(self._chunks[gone]):
+            self._offset -= len(self._chunks[gone])
+            gone += 1
+        del self._chunks[:gone]
 
     def clear(self) -> None:
         """Drop all: nobody will take them any more."""
-        self._chunks.clear()
-        self._offset = self._run = self.size = 0
+        self.advance(self.size)
 
-    def _join_run(self) -> None:
+    def _join_small(self) -> None:
         """Make one chunk of the small ones at the end."""
         chunks = self._chunks
-        # The first may have gone out in part; where it ends must stay.
-        run = min(self._run, len(chunks) - 1)
-        self._run = 0
-        tail = [chunks.pop() for _ in range(run)]
-        chunks.append(b"".join(reversed(tail)))
+        first = len(chunks)
+        # The first of all may have gone out in part; where it ends must stay.
+        while first > 1 and len(chunks[first - 1]) < _SMALL:
+            first -= 1
+        chunks[first:] = [b"".join(chunks[first:])] if first < len(chunks) else []

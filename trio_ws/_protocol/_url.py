@@ -13,6 +13,7 @@ _url = re.compile(
     r"(?P<scheme>[^:/?#]*):(?://(?P<authority>[^/?#]*))?(?P<resource>[^#]*)(?P<fragment>#.*)?",
     re.DOTALL,
 )
+_zone = re.compile(r"%[0-9A-Za-z._~-]+$")
 _blank = re.compile(r"[\x00-\x20\x7f-\xa0]")
 # What RFC 3986 lets stand in a path and a query, beside letters, digits and "_.-~".
 _SAFE = "/?%!$&'()*+,;=:@"
@@ -36,14 +37,19 @@ def parse_url(url: object) -> Target:
     match = _url.fullmatch(text)
     scheme = match["scheme"].lower() if match else ""
     if match is None or scheme not in ("ws", "wss"):
-        raise ValueError(f"the URL must begin with ws:// or wss://, not {scheme!r}")
+        raise ValueError("the URL must begin with ws:// or wss://")
     _refuse_blanks("the URL", text)
     if match["fragment"] is not None:
         raise ValueError("remove the fragment from the URL, or write '#' as %23")
     authority = match["authority"] or ""
     if "@" in authority:
         raise ValueError("remove user and password from the URL; send an Authorization header")
-    host, port = parse_authority(authority)
+    try:
+        host, port = parse_authority(authority)
+    except ValueError:
+        if not authority:
+            raise
+        raise ValueError("expected host[:port] in the URL, with IPv6 in brackets") from None
     port = check_port(DEFAULT_PORTS[scheme] if port is None else port)
     return Target(host, port, encode_resource(match["resource"]), scheme == "wss")
 
@@ -56,7 +62,7 @@ def parse_authority(text: str) -> tuple[str, int | None]:
     if not text:
         raise ValueError("the host is missing: give a name or an address")
     if text.count(":") > 1 and not text.startswith("["):
-        text = f"[{text.partition('%')[0]}]"
+        text = f"[{_zone.sub('', text)}]"
     if not text.isascii():
         host, colon, port = text.partition(":")
         text = _encode_idna(host) + colon + port

@@ -1,0 +1,123 @@
+"""The library's private names that the harness uses, all of them, to break it on purpose.
+
+Whoever renames one of them changes it here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import trio
+
+import trio_ws
+from trio_ws import _writer
+from trio_ws._protocol import _deflate, _frames
+from trio_ws._transport import StreamTransport
+from trio_ws._turns import Turns
+from trio_ws._writer import Writer
+
+Connection: Final[Any] = trio_ws.WebSocketConnection
+Compressor: Final[Any] = _deflate.Compressor
+# The module of the task that writes, in which `trio` can be replaced.
+WRITER_MODULE: Final[Any] = _writer
+
+# Methods, as (class, name).
+SAY_GOODBYE: Final = (Writer, "goodbye")
+SEND_IN_STEPS: Final = (Connection, "_send_in_steps")
+COMPRESS_IN_STEPS: Final = (Compressor, "steps")
+KEEP_THE_TURN: Final = (Turns, "reserve")
+TRANSPORT_SEND: Final = (StreamTransport, "send")
+TRANSPORT_RECEIVE: Final = (StreamTransport, "_receive")
+TRANSPORT_ACLOSE: Final = (StreamTransport, "aclose")
+
+
+def has_ended(conn: Any) -> trio.Event:
+    """What a connection sets when its transport is closed."""
+    event: trio.Event = conn._closed
+    return event
+
+
+def give_up(conn: Any) -> None:
+    """Have a connection end without waiting for the peer."""
+    conn._writer.hurry()
+
+
+def hurry(writer: Any, _code: int = 1001) -> None:
+    """End without a word."""
+    writer.hurry()
+
+
+def check_sendable(conn: Any) -> None:
+    """Raise if nothing can be sent any more."""
+    if conn._has_ended():
+        raise conn._error(sending=True)
+
+
+def lost(conn: Any) -> Exception:
+    """The error of a send on a connection that is lost."""
+    error: Exception = conn._error(sending=True)
+    return error
+
+
+def stream(conn: Any) -> trio.abc.Stream:
+    """Below the connection."""
+    below: trio.abc.Stream = conn._transport.stream
+    return below
+
+
+def frame(value: str | bytes, *, masked: bool) -> bytes:
+    """A message as one frame."""
+    opcode, payload = (1, value.encode()) if isinstance(value, str) else (2, value)
+    return _frames.encode_frame(opcode, payload, masked=masked)
+
+
+def compresses(conn: Any, message: bytes, compress: bool | None) -> bool:
+    """Whether a message would be compressed."""
+    return bool(conn._protocol.compresses(message, compress))
+
+
+def compress(conn: Any, message: bytes) -> bytes:
+    """Compress a message now; the compressor advances."""
+    return bytes(compressor(conn).compress(message))
+
+
+def compressor(conn: Any) -> Any:
+    """What compresses messages, one after the other."""
+    return conn._protocol._deflate.compressor
+
+
+def inflater(conn: Any) -> Any:
+    """What inflates messages, one after the other."""
+    return conn._protocol._deflate.inflater
+
+
+def forget_window(context: Any) -> None:
+    """Have a compressor or inflater begin anew."""
+    context._context = None
+
+
+def keep_window(context: Any) -> None:
+    """Have a compressor refer to earlier messages, whatever was agreed on."""
+    context._takeover = True
+
+
+def drop_pending(context: Any) -> None:
+    """Have an inflater forget what it still has to do."""
+    if context.pending:
+        context.feed(b"", last=True)
+
+
+def append_compressed(conn: Any, payload: bytes, *, text: bool) -> None:
+    """Queue a message that was compressed before."""
+    conn._protocol._append(1 if text else 2, payload, rsv1=True)
+
+
+async def hand_over(conn: Any, queue: Callable[[], None]) -> None:
+    """Wait for room, then queue and send."""
+    await conn._hand_over(queue)
+
+
+def flush(conn: Any) -> None:
+    """Send what is queued."""
+    conn._writer.flush()

@@ -1,0 +1,83 @@
+"""Links over socket pairs: what an end writes to its socket is carried to the other end's."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+
+import trio
+
+from .links import Link
+
+
+class Relay:
+    """Carries bytes between two socket pairs and logs them: neither end knows of it."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.client, self._near = _socket_pair()
+        self.server, self._far = _socket_pair()
+
+    async def run(self) -> None:
+        """Carry until both directions have ended, or cancelled."""
+        with self._near, self._far:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._carry, "client", self._near, self._far)
+                nursery.start_soon(self._carry, "server", self._far, self._near)
+
+    async def _carry(
+        self, role: str, source: trio.socket.SocketType, sink: trio.socket.SocketType
+    ) -> None:
+        pipe, link = self._link.pipes[role], self._link
+        try:
+            while True:
+                while pipe.stalled:
+                    await pipe.changed.park()
+                data = await source.recv(link.size())
+                if not data:
+                    break
+                size = self._allowed(role, len(data))
+                pipe.log += data[:size]
+                view = data[:size]
+                while view:
+                    view = view[await sink.send(view) :]
+                if size < len(data):
+                    await self._strike()
+                    break
+        except (OSError, trio.ClosedResourceError):
+            pass  # an end has gone: nobody is left to carry to, or from
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+        with suppress(OSError):
+            source.shutdown(socket.SHUT_RD)
+
+    def _allowed(self, role: str, size: int) -> int:
+        """How many bytes from `role` may pass, both as sent there and as received elsewhere."""
+        link, position = self._link, len(self._link.pipes[role].log)
+        size = link.fault.allow(link, role, "send", position, size)
+        other = "server" if role == "client" else "client"
+        return size and link.fault.allow(link, other, "receive", position, size)
+
+    async def _strike(self) -> None:
+        """The fault happens here and now."""
+        link, fault = self._link, self._link.fault
+        fault.strike()
+        if fault.what == "stall":
+            await trio.sleep_forever()
+        elif fault.what == "end":
+            link.cut()
+        elif fault.what == "closed":
+            link.sockets[fault.role].socket.close()
+        else:
+            self._near.close()
+            self._far.close()
+
+
+def _socket_pair() -> tuple[trio.SocketStream, trio.socket.SocketType]:
+    ours, theirs = socket.socketpair()
+    for sock in (ours, theirs):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # so that writes are cut
+    return (
+        trio.SocketStream(trio.socket.from_stdlib_socket(ours)),
+        trio.socket.from_stdlib_socket(theirs),
+    )

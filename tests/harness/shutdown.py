@@ -1,0 +1,117 @@
+"""A call of a handler while the server shuts down; either of them is the victim."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+
+import trio
+
+import trio_ws
+
+from .network import Network
+from .networked import DOCUMENTED, adopt, networked, start_server
+from .scenario import Scenario
+from .side import Side
+from .world import World, hold
+
+SCENARIOS: list[Scenario] = []
+
+
+async def _send(side: Side) -> None:
+    for size in (30, 500, 30):
+        await side.send(side.text(size))
+
+
+async def _receive(side: Side) -> None:
+    while True:
+        await side.receive()
+
+
+async def _ping(side: Side) -> None:
+    for _ in range(3):
+        await side.connection.ping()
+
+
+async def _aclose(side: Side) -> None:
+    await side.close()
+
+
+async def _wait_closed(side: Side) -> None:
+    await side.connection.wait_closed()
+
+
+_CALLS: dict[str, Callable[[Side], Awaitable[None]]] = {
+    "send": _send,
+    "receive": _receive,
+    "ping": _ping,
+    "aclose": _aclose,
+    "wait_closed": _wait_closed,
+}
+
+
+async def _client(network: Network) -> None:
+    """Says hello, then receives what comes."""
+    with suppress(*DOCUMENTED):
+        url = network.url("/a")
+        async with trio_ws.open_websocket_url(url, network.ssl_context, **network.options) as conn:
+            side = adopt(network, "client", "/a", conn)
+            await side.send(side.text())
+            await side.drain()
+
+
+async def _run(world: World, network: Network, call: str, *, server_is_victim: bool) -> None:
+    world.owns_connection = True
+    world.may_be_cancelled = not server_is_victim  # handlers that take too long are
+    nursery = await world.background.start(hold)
+    begun = trio.Event()
+
+    async def handle(network: Network, request: trio_ws.WebSocketRequest) -> None:
+        side = adopt(network, "server", request.path, await request.accept())
+        await side.receive()
+        begun.set()
+        if server_is_victim:
+            await _CALLS[call](side)
+        else:
+            await world.run_victim(
+                partial(_CALLS[call], side), nursery=nursery.cancel_scope, enclosed=True
+            )
+
+    server = await start_server(world, network, handle, handler_nursery=nursery)
+    async with trio.open_nursery() as clients:
+        clients.start_soon(_client, network)
+        await begun.wait()
+        if server_is_victim:
+            await world.run_victim(server.aclose, nursery=nursery.cancel_scope)
+        else:
+            await server.aclose()
+
+
+def _register(call: str, *, server_is_victim: bool) -> None:
+    body = partial(_run, call=call, server_is_victim=server_is_victim)
+    name = f"shutdown_with_{call}" if server_is_victim else f"{call}_with_shutdown"
+    networked(SCENARIOS, "server", name=name)(body)
+
+
+for _call in _CALLS:
+    _register(_call, server_is_victim=True)
+    _register(_call, server_is_victim=False)
+
+
+@partial(networked, SCENARIOS, "server")()
+async def shutdown_with_shutdown(world: World, network: Network) -> None:
+    """Two tasks end the same server."""
+    begun = trio.Event()
+
+    async def handle(network: Network, request: trio_ws.WebSocketRequest) -> None:
+        side = adopt(network, "server", request.path, await request.accept())
+        begun.set()
+        await side.drain()
+
+    server = await start_server(world, network, handle)
+    async with trio.open_nursery() as clients:
+        clients.start_soon(_client, network)
+        await begun.wait()
+        clients.start_soon(server.aclose)
+        await world.run_victim(server.aclose, nursery=world.background.cancel_scope, enclosed=True)

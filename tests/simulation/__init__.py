@@ -1,0 +1,1 @@
+"""Deterministic simulation: one seed makes a world of clients, a server and their troubles."""
