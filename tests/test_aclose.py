@@ -390,3 +390,67 @@ async def test_the_tasks_of_a_connection_never_raise(autojump_clock: Clock) -> N
             await connection.wait_closed()
             raise ValueError("only this")
     assert [repr(exc) for exc in caught.value.exceptions] == ["ValueError('only this')"]
+
+
+@both_roles
+@memory_and_socket
+async def test_closing_after_a_refusal_with_a_full_queue(
+    nursery: trio.Nursery, mock_clock: Clock, client: bool, streams: StreamPair
+) -> None:
+    """What the full queue keeps from being read is read then, so nobody has to linger."""
+    connection, peer = await connect(nursery, client=client, streams=streams, message_queue_size=2)
+    await peer.send(*[peer.frame(wire.BINARY, b"x")] * 10)
+    await trio.testing.wait_all_tasks_blocked()
+    with pytest.raises(ConnectionClosed):
+        await connection.receive_text()
+    assert (await peer.receive()).opcode == wire.CLOSE
+    await peer.send(peer.close(1003))
+    await peer.stream.aclose()
+    await connection.aclose()
+    assert trio.current_time() == 0
+
+
+async def test_a_socket_whose_close_fails(
+    nursery: trio.Nursery, autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is as good as closed: nobody waits for more."""
+    ours, theirs = half_raw_pair()
+    connection, _ = await connect(nursery, streams=lambda: (ours, memory_pair()[1]))
+    close = ours.socket.close
+
+    def fail() -> None:
+        close()
+        raise OSError("Input/output error")
+
+    monkeypatch.setattr(ours.socket, "close", fail)
+    nursery.start_soon(connection.aclose)
+    await trio.testing.wait_all_tasks_blocked()
+    theirs.close()
+    with trio.fail_after(10):
+        await connection.wait_closed()
+
+
+async def test_the_end_behind_a_full_queue(
+    nursery: trio.Nursery, mock_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a stalled write ends the connection, nobody waits for the closed socket any more."""
+    ours, theirs = half_raw_pair()
+    waited = []
+    wait_readable = trio.lowlevel.wait_readable
+
+    async def wait(sock: Any) -> None:
+        waited.append(sock.fileno())
+        await wait_readable(sock)
+
+    monkeypatch.setattr(trio.lowlevel, "wait_readable", wait)
+    connection, peer = await connect(
+        nursery, streams=lambda: (ours, memory_pair()[1]), message_queue_size=1
+    )
+    theirs.send(peer.frame(wire.BINARY, b"x") * 10)
+    await connection.send(bytes(2**24))
+    await trio.testing.wait_all_tasks_blocked()
+    mock_clock.jump(100)
+    await connection.wait_closed()
+    await trio.testing.wait_all_tasks_blocked()
+    assert waited and -1 not in waited
+    theirs.close()

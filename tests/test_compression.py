@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -418,6 +420,24 @@ async def test_the_end_during_a_large_send(streams: StreamPair, ending: str) -> 
         assert connection.statistics().messages_sent == 0
         if ending != "lost":
             assert (await peer.receive()).opcode == wire.CLOSE
+
+
+@pytest.mark.checklist("PD09")
+@pytest.mark.skipif(sys.platform == "win32", reason="the fast path is for POSIX")
+async def test_a_large_send_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails when all of it is compressed, and goes out at once, is the send."""
+
+    def fail(*args: object) -> int:
+        raise BrokenPipeError
+
+    async with raw_connection(streams=socket_pair) as (connection, _):
+        monkeypatch.setattr(os, "write", fail)
+        monkeypatch.setattr(os, "writev", fail)
+        with pytest.raises(trio_ws.ConnectionClosed) as raised:
+            await connection.send(LARGE)
+        monkeypatch.undo()
+        assert isinstance(raised.value, trio.BrokenResourceError)
+        assert isinstance(raised.value.__cause__, BrokenPipeError)
 
 
 # Others run meanwhile

@@ -377,3 +377,18 @@ async def test_a_close_in_the_turn_in_which_something_is_due(
     assert trio.current_time() == seconds
     timed_out = connection.closed == CloseReason(1006)
     assert connection.closed == CloseReason(1000) or (timed_out and seconds == 40)
+
+
+@pytest.mark.checklist("CT08")
+@both_roles
+@pytest.mark.parametrize("timeout", [1, 5, None])
+async def test_pings_go_on_when_they_are_answered(
+    nursery: trio.Nursery, autojump_clock: Clock, client: bool, timeout: float | None
+) -> None:
+    """After a pong the next ping is due an interval after the last, however long the timeout is."""
+    connection, peer = await connect(nursery, client=client, ping_interval=1, ping_timeout=timeout)
+    for second in range(1, 10):
+        ping = await peer.receive()
+        assert (ping.opcode, trio.current_time()) == (wire.PING, second)
+        await peer.send(peer.frame(wire.PONG, ping.payload))
+    assert connection.latency == 0

@@ -233,4 +233,4 @@ def test_empty_messages_are_bounded_too() -> None:
     inbox = Inbox(float("inf"), 256 * 1024)
     while not inbox.full:
         inbox.put(b"", 0)
-    assert len(inbox) == 256 * 1024 // 64
+    assert inbox.count == 256 * 1024 // 64

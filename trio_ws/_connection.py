@@ -197,7 +197,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             bytes_received=counts.bytes_received,
             messages_sent=counts.messages_sent,
             messages_received=counts.messages_received,
-            messages_queued=len(self._inbox),
+            messages_queued=self._inbox.count,
             bytes_queued=self._inbox.size,
             bytes_buffered=self._protocol.output.size,
             latency=self.latency,
@@ -278,7 +278,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             self._sends = self._receives = BATCH
             return
         queue(*args)
-        writer.flush(join=bool(self._inbox.messages))
+        writer.flush(join=self._inbox.count > 0)
         if writer.cause is not None:
             raise self._error(sending=True)
         self._sends -= 1
@@ -302,25 +302,25 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
                 and all messages that came before were received.
         """
         inbox = self._inbox
-        if inbox.messages:
+        if inbox.count:
             self._receives -= 1
             if self._receives:
                 await trio.lowlevel.checkpoint_if_cancelled()
             else:
                 self._sends = self._receives = BATCH
                 await trio.lowlevel.checkpoint()
-        while not inbox.messages:
+        while not inbox.count:
             if self._unreceivable():
                 await trio.lowlevel.checkpoint_if_cancelled()
                 self._reader.refill()  # what came before the end may not be parsed yet
-                if inbox.messages:
+                if inbox.count:
                     break
                 raise self._error(sending=False)
             if self._protocol.output.size:
                 self._writer.flush()
             self._sends = self._receives = BATCH
             await inbox.wait()
-            if not inbox.messages:  # woken because none will come, or outrun by another task
+            if not inbox.count:  # woken because none will come, or outrun by another task
                 await trio.lowlevel.checkpoint_if_cancelled()
         return self._take()
 
@@ -336,11 +336,11 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             trio.WouldBlock: there is none.
             ConnectionClosed: as `receive`.
         """
-        if not self._inbox:
+        if not self._inbox.count:
             if not self._unreceivable():
                 raise trio.WouldBlock
             self._reader.refill()
-            if not self._inbox:
+            if not self._inbox.count:
                 raise self._error(sending=False)
         return self._take()
 
@@ -375,8 +375,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
 
     def _take(self) -> str | bytes:
         inbox = self._inbox
-        message, size = inbox.messages.pop(0)
-        inbox.size -= size
+        message = inbox.take()
         if self._reader.stopped and inbox.low:
             self._reader.refill()
         return message
@@ -479,8 +478,9 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
         check_close(code, reason)
         self._protocol.send_close(code, reason)
         self._inbox.close()
-        if self._protocol.handshake_done:
-            return  # whoever saw the end has begun to close
+        if self._protocol.handshake_done:  # whoever saw the end has begun to close
+            self._reader.refill()
+            return
         self._protocol.discard()
         self._writer.closing()
         self._reader.refill()

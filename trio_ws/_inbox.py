@@ -19,45 +19,46 @@ class Inbox:
     """
 
     __slots__ = (
-        "_idle", "_max_bytes", "_max_messages", "_receivers", "answered", "closed", "messages",
-        "size",
+        "_arrived", "_idle", "_max_bytes", "_max_messages", "_next", "_receivers", "answered",
+        "closed", "count", "size",
     )  # fmt: skip
 
     def __init__(self, max_messages: float, max_bytes: int) -> None:
         self._max_bytes = max(1, max_bytes)
         # An empty message takes memory, too: also with math.inf there is an end.
         self._max_messages = int(max(1, min(max_messages, max(1024, max_bytes // 64))))
-        # Lists: an empty deque takes ten times as much, and there is little in them.
-        self.messages: list[tuple[str | bytes, int]] = []
+        # Two lists: an empty deque takes ten times as much. What arrives is appended to one; the
+        # next message is the last of the other, which is the first one turned round.
+        self._arrived: list[tuple[str | bytes, int]] = []
+        self._next: list[tuple[str | bytes, int]] = []
         self._receivers: list[trio.lowlevel.Task] = []
+        self.count = 0  # messages
         self._idle = Sleeper()  # the reader, while it waits for `answered`
         self.size = 0  # bytes
         self.closed = False
         self.answered = True  # the application waits again, after the last message that it got
 
-    def __len__(self) -> int:
-        return len(self.messages)
-
     @property
     def full(self) -> bool:
         """Whether the parser has to stop."""
-        return len(self.messages) >= self._max_messages or self.size >= self._max_bytes
+        return self.count >= self._max_messages or self.size >= self._max_bytes
 
     @property
     def low(self) -> bool:
         """Whether it is worth while to let the parser, which has stopped, go on."""
-        return 2 * len(self.messages) <= self._max_messages and self.size < self._max_bytes
+        return 2 * self.count <= self._max_messages and self.size < self._max_bytes
 
     def fill(self, protocol: Protocol) -> bool:
         """Take over the messages that are next; return whether there is room for more."""
-        messages = self.messages
-        before = len(messages)
-        room, space = self._max_messages - before, self._max_bytes - self.size
+        room, space = self._max_messages - self.count, self._max_bytes - self.size
         if room <= 0 or space <= 0:
             return False
-        taken = protocol.next_messages(messages, room, space)
-        count = len(messages) - before
+        arrived = self._arrived
+        before = len(arrived)
+        taken = protocol.next_messages(arrived, room, space)
+        count = len(arrived) - before
         if count:
+            self.count += count
             self.size += taken
             self.answered = False
             if self._receivers:
@@ -66,16 +67,28 @@ class Inbox:
 
     def put(self, message: str | bytes, size: int) -> None:
         """Add a message of `size` bytes, and wake a task that waits for it."""
-        self.messages.append((message, size))
+        self._arrived.append((message, size))
+        self.count += 1
         self.size += size
         self.answered = False
         self._wake(1)
 
+    def take(self) -> str | bytes:
+        """The next message, which there must be."""
+        if not self._next:
+            self._next, self._arrived = self._arrived, self._next
+            self._next.reverse()
+        message, size = self._next.pop()
+        self.count -= 1
+        self.size -= size
+        return message
+
     def close(self) -> None:
         """Drop all messages: the application wants no more, and `put` is not called again."""
         self.closed = True
-        self.messages.clear()
-        self.size = 0
+        self._arrived.clear()
+        self._next.clear()
+        self.count = self.size = 0
         self.wake_all()
 
     def wait(self) -> Awaitable[object]:

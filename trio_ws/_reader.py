@@ -79,6 +79,7 @@ class Reader:
                 inbox.put(event, protocol.message_size)
             elif isinstance(event, Pong):
                 self._pings.pong(event.payload)
+                self._writer.look_sooner()  # the next ping may be due before this one's timeout
             elif isinstance(event, (Close, Failure)):
                 self._writer.closing()
                 break
@@ -118,7 +119,7 @@ class Reader:
                     while not self._stopping:
                         if not exhausted:
                             await self._settle()
-                            if self._protocol.handshake_done and self._writer.finished:
+                            if self._read_enough:
                                 break
                         await transport.wait_readable()
                         data = transport.receive_nowait()
@@ -146,6 +147,10 @@ class Reader:
         if self._ending is not None:
             self._ending.wake()
 
+    @property
+    def _read_enough(self) -> bool:
+        return self._stopping or (self._protocol.handshake_done and self._writer.finished)
+
     async def stop(self) -> None:
         """End the task, and wait until it has ended."""
         if not self._done:
@@ -172,9 +177,8 @@ class Reader:
                 self._writer.pause(paused=False)
             elif protocol.holding:
                 hold = False
-                if not inbox.answered:
-                    with trio.move_on_after(_PATIENCE):
-                        await inbox.wait_answered()
+                with trio.move_on_after(_PATIENCE):
+                    await inbox.wait_answered()
             else:  # much was inflated: it is the others' turn
                 await trio.lowlevel.checkpoint()
             if self._stopping:

@@ -150,7 +150,8 @@ class SocketTransport(StreamTransport):
         # All that the stream's own method does, but for a checkpoint, which would cost as much as
         # all of it where it is cancelled.
         self._drain()
-        self.stream.socket.close()
+        with suppress(OSError):  # it may be somebody else who has closed it
+            self.stream.socket.close()
 
     def _drain(self) -> None:
         try:

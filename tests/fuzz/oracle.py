@@ -126,10 +126,10 @@ class Inflation:
         if context is not None:
             check = context.copy()
             try:
-                check.decompress(_FINAL)
+                more = check.decompress(_FINAL)
             except zlib.error:
                 raise Fault(1007) from None
-            if not check.eof:
+            if more or not check.eof:
                 raise Fault(1007)
         if not self._takeover:
             self._context = None

@@ -96,7 +96,8 @@ def readable(out: bytes, setup: Setup) -> list[Any]:
         head, blank, out = out.partition(b"\r\n\r\n")
         shown.append([f"={line}" for line in (head + blank).decode("latin-1").splitlines()])
         if not head.startswith((b"GET", b"HTTP/1.1 101")):
-            return [shown[0][:1]]  # how a refusal is worded may change
+            version, code, *_ = shown[0][0].split(" ")
+            return [[f"{version} {code}"]]  # how a refusal is worded may change
     context = zlib.decompressobj(-15)
     for frame in wire.parse(out):
         name, payload = _NAMES[frame.opcode], frame.payload

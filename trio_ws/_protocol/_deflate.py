@@ -275,8 +275,8 @@ class Inflater:
         self._pieces: list[bytes | memoryview] = []  # fed and not read, the first one last
         self._streams = 0  # that have ended within this message
         self._fed = self._read = 0  # bytes in all
-        self._whole = 0, 0  # the same of whole messages
-        self.work = 0  # what it took in all, in bytes
+        self._whole: tuple[int, int] = (0, 0)  # the same of whole messages
+        self.work: int = 0  # what it took in all, in bytes
 
     @property
     def volume(self) -> Volume:
