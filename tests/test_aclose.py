@@ -454,3 +454,71 @@ async def test_the_end_behind_a_full_queue(
     await trio.testing.wait_all_tasks_blocked()
     assert waited and -1 not in waited
     theirs.close()
+
+
+class NurseryStream(trio.abc.Stream):
+    """A stream whose calls open a nursery, so that they are cancelled by a group."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Receive."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            data = await self._stream.receive_some(max_bytes)
+            nursery.cancel_scope.cancel()
+        return bytes(data)
+
+    async def send_all(self, data: Any) -> None:
+        """Send."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.lowlevel.checkpoint)
+            await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait."""
+
+    async def aclose(self) -> None:
+        """Close."""
+        await self._stream.aclose()
+
+
+@pytest.mark.checklist("CA06")
+@both_roles
+async def test_a_stream_with_a_nursery_inside(autojump_clock: Clock, client: bool) -> None:
+    """Its cancellation is a group; the connection ends and says goodbye as with any other."""
+    ours, theirs = memory_pair()
+    async with trio.open_nursery() as nursery:
+        connection, _ = await connect(
+            nursery, client=client, streams=lambda: (NurseryStream(ours), memory_pair()[1])
+        )
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    await connection.wait_closed()
+    (frame,) = wire.parse(bytes(await theirs.receive_some()))
+    assert (frame.opcode, frame.payload) == GOING_AWAY
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_a_socket_that_somebody_else_has_closed(
+    nursery: trio.Nursery, autojump_clock: Clock, full: bool
+) -> None:
+    """The connection is lost, and nobody waits for what is no socket any more."""
+    ours, theirs = half_raw_pair()
+    connection, peer = await connect(
+        nursery, streams=lambda: (ours, memory_pair()[1]), message_queue_size=1
+    )
+    theirs.send(peer.frame(wire.BINARY, b"x") * (10 if full else 1))
+    await trio.testing.wait_all_tasks_blocked()
+    before = trio.lowlevel.current_statistics().io_statistics
+    ours.socket.close()
+    await trio.testing.wait_all_tasks_blocked()
+    with pytest.raises(trio.BrokenResourceError) as caught:
+        while True:
+            await connection.receive()
+    assert isinstance(caught.value.__cause__, trio.ClosedResourceError)
+    await connection.wait_closed()
+    after = trio.lowlevel.current_statistics().io_statistics
+    assert getattr(after, "tasks_waiting_read", 0) <= getattr(before, "tasks_waiting_read", 0)
+    theirs.close()

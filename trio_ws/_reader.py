@@ -116,11 +116,13 @@ class Reader:
             with transport.reading():
                 try:
                     exhausted = self.pump()  # frames may have come with the opening handshake
+                    transport.check_open()
                     while not self._stopping:
                         if not exhausted:
                             await self._settle()
                             if self._read_enough:
                                 break
+                            transport.check_open()
                         await transport.wait_readable()
                         data = transport.receive_nowait()
                         if data is None:
@@ -138,12 +140,14 @@ class Reader:
                 # What is left to send may take a while; a cancellation cuts that short.
                 while not (self._stopping or self._writer.finished):
                     await self._parked.sleep()
-        except trio.Cancelled:
+        except (trio.Cancelled, BaseExceptionGroup):  # a group: out of a nursery in the stream
             self._inbox.close()
             self._protocol.discard()
             self._writer.goodbye()
-        self.stopped = True
-        self._done = True
+        self._end()
+
+    def _end(self) -> None:
+        self.stopped = self._done = True
         if self._ending is not None:
             self._ending.wake()
 

@@ -61,6 +61,13 @@ class StreamTransport:
         await self.stream.send_all(data)
         return len(data)
 
+    def check_open(self) -> None:
+        """See that nobody else has closed the stream, where waiting for it would not tell.
+
+        Raises:
+            trio.ClosedResourceError: somebody has.
+        """
+
     def reading(self) -> AbstractContextManager[object]:
         """Around all calls of `wait_readable`, so that `stop_reading` can end one."""
         return self._scope
@@ -121,8 +128,13 @@ class SocketTransport(StreamTransport):
             return 0
 
     async def send(self, output: Output) -> int:
+        self.check_open()
         await trio.lowlevel.wait_writable(self.stream.socket)
         return self.send_nowait(output)
+
+    def check_open(self) -> None:
+        if self.stream.socket.fileno() < 0:
+            raise trio.ClosedResourceError
 
     def reading(self) -> AbstractContextManager[object]:
         return _NO_SCOPE  # a scope for each connection is half a kilobyte
