@@ -37,7 +37,7 @@ def torn(request: pytest.FixtureRequest) -> bool:
 def dial(monkeypatch: pytest.MonkeyPatch) -> Dial:
     """TCP in memory."""
     dial = Dial()
-    monkeypatch.setattr(trio, "open_tcp_stream", dial)
+    dial.install(monkeypatch)
     return dial
 
 

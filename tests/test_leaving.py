@@ -27,7 +27,7 @@ URL = "ws://server.example/"
 def dial(monkeypatch: pytest.MonkeyPatch) -> Dial:
     """TCP in memory."""
     dial = Dial()
-    monkeypatch.setattr(trio, "open_tcp_stream", dial)
+    dial.install(monkeypatch)
     return dial
 
 

@@ -29,7 +29,7 @@ from tests.support.tls import authority, client_context, server_context, tls_pee
 def dial(monkeypatch: pytest.MonkeyPatch) -> Dial:
     """TCP in memory."""
     dial = Dial()
-    monkeypatch.setattr(trio, "open_tcp_stream", dial)
+    dial.install(monkeypatch)
     return dial
 
 

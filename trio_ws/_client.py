@@ -27,8 +27,9 @@ from ._options import ClientOptions, ClientSettings
 from ._protocol._deflate import Agreement, Deflate, check_answer
 from ._protocol._handshake import ClientHandshake, HandshakeFailure, Response, parse_url
 from ._protocol._headers import HeaderError
+from ._protocol._output import Output
 from ._services import ServiceNursery
-from ._transport import transport_over
+from ._transport import open_tcp, transport_over
 
 _T = TypeVar("_T")
 
@@ -259,11 +260,14 @@ class _Attempt:
             return await trio.open_unix_socket(self._settings.unix_socket)
         host, port = self._address
         assert port is not None
-        return await trio.open_tcp_stream(host, port)
+        return await open_tcp(host, port)
 
     async def _shake_hands(self, stream: trio.abc.Stream) -> Response:
-        await stream.send_all(self._handshake.request)
-        transport = transport_over(stream, None)  # on sockets a quicker way to read
+        transport = transport_over(stream, None)  # on sockets a quicker way to write and read
+        request = Output()
+        request.append(self._handshake.request)
+        while request.size:
+            request.advance(transport.send_nowait(request) or await transport.send(request))
         response = None
         while response is None:
             await transport.wait_readable()

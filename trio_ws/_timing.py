@@ -155,8 +155,10 @@ class Pings:
 
         It is random, so that a peer cannot answer what it has not received.
         """
+        if self._paused or self.keepalive is not None:
+            return None
         now = trio.current_time()
-        if self._paused or self.keepalive is not None or self._pinged_at + self._interval > now:
+        if self._pinged_at + self._interval > now:
             return None
         payload = os.urandom(8)
         ping = self._in_flight[payload] = Ping()
@@ -169,8 +171,10 @@ class Pings:
 
         A peer whose keepalive counts any byte does not take a slow application for a dead one.
         """
+        if not self._paused:
+            return False
         now = trio.current_time()
-        if not self._paused or self._pinged_at + self._beat > now:
+        if self._pinged_at + self._beat > now:
             return False
         self._pinged_at = now
         return True

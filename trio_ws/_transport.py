@@ -3,15 +3,17 @@
 `StreamTransport` takes any `trio.abc.Stream`. `SocketTransport` is the fast path for plain TCP and
 unix sockets where the platform has POSIX reads and writes: it waits through Trio, then reads and
 writes the descriptor itself, which spares a trip through the scheduler each time, and can write
-without waiting. Nothing above knows which one it has.
+without waiting. `TLSTransport` puts such a socket under Trio's `SSLStream`. Nothing above knows
+which one it has.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -26,6 +28,8 @@ _LARGE_READ_SIZE: Final = 128 * 1024
 # Bytes of one write to a stream: a TLS record. Progress is seen between writes, so a peer that
 # takes a record within the write timeout is alive.
 _STREAM_WRITE_SIZE: Final = 16 * 1024
+# The same where progress is seen within a write: many records, and fewer system calls.
+_TLS_WRITE_SIZE: Final = 128 * 1024
 # Chunks of one write to a socket, which has a limit (of 1024 on Linux).
 _VECTOR: Final = 64
 # Reads that empty a socket before it is closed by force: a close with unread data makes the kernel
@@ -33,6 +37,10 @@ _VECTOR: Final = 64
 _DRAIN_READS: Final = 16
 
 _NO_SCOPE: Final = nullcontext()
+
+
+def _nobody() -> None:
+    """Nobody wants to hear of progress."""
 
 
 class StreamTransport:
@@ -55,8 +63,13 @@ class StreamTransport:
         """Send what can be sent without waiting; return the number of bytes."""
         return 0
 
-    async def send(self, output: Output) -> int:
-        """Wait until bytes can be sent, send some; return their number."""
+    async def send(self, output: Output, progress: Callable[[], None] = _nobody) -> int:
+        """Wait until bytes can be sent, send some; return their number.
+
+        Args:
+            output: where from; they stay.
+            progress: called whenever the peer has taken a part, if that can be told.
+        """
         data = output.peek(_STREAM_WRITE_SIZE)
         await self.stream.send_all(data)
         return len(data)
@@ -127,7 +140,7 @@ class SocketTransport(StreamTransport):
         except BlockingIOError:
             return 0
 
-    async def send(self, output: Output) -> int:
+    async def send(self, output: Output, progress: Callable[[], None] = _nobody) -> int:
         self.check_open()
         await trio.lowlevel.wait_writable(self.stream.socket)
         return self.send_nowait(output)
@@ -174,11 +187,108 @@ class SocketTransport(StreamTransport):
             pass  # nothing left, or nobody there: either way it can be closed
 
 
+class TLSTransport(StreamTransport):
+    """Bytes over an `SSLStream`, on a socket that spares it trips as well."""
+
+    __slots__ = ("_socket",)
+
+    stream: trio.SSLStream[SocketUnderTLS]
+
+    def __init__(
+        self, stream: trio.SSLStream[SocketUnderTLS], inner: SocketUnderTLS, read_size: int | None
+    ) -> None:
+        super().__init__(stream, read_size)
+        self._socket = inner
+
+    async def send(self, output: Output, progress: Callable[[], None] = _nobody) -> int:
+        data = output.peek(_TLS_WRITE_SIZE)
+        self._socket.progress = progress
+        try:
+            await self.stream.send_all(data)
+        finally:
+            self._socket.progress = _nobody
+        return len(data)
+
+
+class SocketUnderTLS(trio.abc.Stream):
+    """What an `SSLStream` gets instead of its `SocketStream`: the same, without detours.
+
+    It need not give others a turn, since the `SSLStream` does, nor look out for two tasks that send
+    or receive at once, which the `SSLStream` puts in line.
+    """
+
+    def __init__(self, inner: trio.SocketStream) -> None:
+        self.socket = inner.socket
+        self.progress: Callable[[], None] = _nobody  # called while data goes out bit by bit
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send `data`; wait only where the socket does not take all at once."""
+        while True:
+            try:
+                sent = os.write(self.socket.fileno(), data)
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self.socket)
+            except OSError as exc:
+                raise trio.BrokenResourceError from exc
+            else:
+                if sent == len(data):
+                    return
+                data = memoryview(data)[sent:]
+                self.progress()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until the socket takes something."""
+        await trio.lowlevel.wait_writable(self.socket)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Wait for bytes; b"" is the end."""
+        while True:
+            await trio.lowlevel.wait_readable(self.socket)
+            try:
+                return os.read(self.socket.fileno(), max_bytes or _READ_SIZE)
+            except BlockingIOError:  # a spurious wake-up
+                continue
+            except OSError as exc:
+                raise trio.BrokenResourceError from exc
+
+    async def aclose(self) -> None:
+        """Close the socket."""
+        self.socket.close()
+        await trio.lowlevel.checkpoint()
+
+
 def transport_over(stream: trio.abc.Stream, read_size: int | None) -> StreamTransport:
     """The fastest transport that `stream` allows."""
-    if sys.platform != "win32" and type(stream) is trio.SocketStream:
+    if sys.platform == "win32":
+        return StreamTransport(stream, read_size)
+    if type(stream) is trio.SocketStream:
         return SocketTransport(stream, read_size)
+    if type(stream) is trio.SSLStream:
+        inner = stream.transport_stream
+        if type(inner) is trio.SocketStream:
+            inner = stream.transport_stream = SocketUnderTLS(inner)
+        if type(inner) is SocketUnderTLS:
+            return TLSTransport(stream, inner, read_size)
     return StreamTransport(stream, read_size)
+
+
+async def open_tcp(host: str, port: int) -> trio.SocketStream:
+    """`trio.open_tcp_stream`; for an address without its race of attempts, which has one runner.
+
+    Raises:
+        OSError: nobody is there.
+    """
+    try:
+        version = ipaddress.ip_address(host).version
+    except ValueError:  # a name, which may have many addresses
+        return await trio.open_tcp_stream(host, port)
+    connecting = trio.socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6)
+    try:
+        await connecting.connect((host, port))
+    except BaseException:
+        connecting.close()
+        raise
+    return trio.SocketStream(connecting)
 
 
 async def close_after_reply(stream: trio.abc.Stream) -> None:
@@ -232,7 +342,7 @@ def stream_endpoint(stream: trio.abc.Stream, *, local: bool) -> Endpoint | str:
     is_ssl = isinstance(inner, trio.SSLStream)
     while isinstance(inner, trio.SSLStream):
         inner = inner.transport_stream
-    if not isinstance(inner, trio.SocketStream):
+    if not isinstance(inner, (trio.SocketStream, SocketUnderTLS)):
         return repr(stream)
     try:
         name = inner.socket.getsockname() if local else inner.socket.getpeername()

@@ -216,7 +216,8 @@ class Writer:
                     self.flush()
             if self._look or not self._alive:
                 return
-            self._ping()
+            if output.size:  # else the deadline of the sleep sees to it
+                self._ping()
 
     def _finished(self) -> bool:
         protocol = self._protocol
@@ -250,7 +251,7 @@ class Writer:
         self._scope = scope
         self._blocked = True
         try:
-            sent = await self._transport.send(self._protocol.output)
+            sent = await self._transport.send(self._protocol.output, self._progressed)
         except Exception as exc:  # noqa: BLE001 - a stream may raise anything
             self._break(exc)
         else:
@@ -259,6 +260,11 @@ class Writer:
         finally:
             self._scope = None
             self._blocked = False
+
+    def _progressed(self) -> None:
+        """The peer has taken a part of a write."""
+        self._watch.begin_write()
+        self._move_deadline()
 
     def _deadline(self, *, writing: bool) -> float:
         return self._watch.deadline(writing=writing, broken=self._broken)

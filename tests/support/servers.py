@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
+import pytest
 import trio
 import trio.testing
 
@@ -343,12 +344,16 @@ def cancelled_after(steps: int) -> Iterator[trio.CancelScope]:
 
 
 class Dial:
-    """Stands in for `trio.open_tcp_stream`: connects in memory, or does what it is told to."""
+    """Stands in for what opens TCP connections: connects in memory, or does what it is told to."""
 
     def __init__(self, *, torn: bool = False) -> None:
         self.addresses: list[tuple[object, object]] = []
         self._torn = torn
         self._send, self._receive = trio.open_memory_channel[Peer](100)
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let every client dial here, to a name or an address."""
+        monkeypatch.setattr("trio_ws._client.open_tcp", self)
 
     async def __call__(self, host: object, port: object) -> trio.abc.Stream:
         """Connect."""

@@ -1,0 +1,246 @@
+"""TLS over sockets, and how clients get there."""
+
+import os
+import socket
+import struct
+import sys
+from collections import Counter
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+import trio_ws
+from tests.support.connections import make_connection
+from tests.support.servers import nothing_left
+from tests.support.tls import client_context, server_context
+from trio_ws import CloseReason
+from trio_ws._protocol._output import Output
+from trio_ws._transport import (
+    SocketUnderTLS,
+    StreamTransport,
+    TLSTransport,
+    open_tcp,
+    transport_over,
+)
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the fast path is for POSIX")
+NAME = "server.example"
+TLS = trio.SSLStream[Any]
+
+
+def tls_ends(ours: trio.abc.Stream, theirs: trio.abc.Stream) -> tuple[TLS, TLS]:
+    """Our client's and the peer's server's TLS over two streams."""
+    return (
+        trio.SSLStream(ours, client_context(), server_hostname=NAME, https_compatible=True),
+        trio.SSLStream(theirs, server_context(NAME), server_side=True, https_compatible=True),
+    )
+
+
+def small_sockets() -> tuple[trio.SocketStream, trio.SocketStream]:
+    """Two connected sockets that take a few kilobytes at a time."""
+    pair = socket.socketpair()
+    for end in pair:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+    ours, theirs = (trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in pair)
+    return ours, theirs
+
+
+def output(data: bytes) -> Output:
+    """What is to be sent."""
+    out = Output()
+    out.append(data)
+    return out
+
+
+async def receive(stream: trio.abc.Stream, size: int) -> bytes:
+    """So many bytes of a stream."""
+    data = bytearray()
+    while len(data) < size:
+        data += await stream.receive_some(size - len(data))
+    return bytes(data)
+
+
+async def test_what_is_under_tls_is_replaced_once() -> None:
+    """A socket under TLS loses its detours, whoever asks first; other streams stay as they are."""
+    near, far = small_sockets()
+    ours, _ = tls_ends(near, far)
+    first, second = transport_over(ours, None), transport_over(ours, None)
+    assert type(first) is type(second) is TLSTransport
+    assert type(ours.transport_stream) is SocketUnderTLS
+    near.socket.close()
+    far.socket.close()
+    memory, _ = tls_ends(*trio.testing.memory_stream_pair())
+    assert type(transport_over(memory, None)) is StreamTransport
+
+
+async def test_a_write_tells_of_its_progress() -> None:
+    """What the socket takes bit by bit is told bit by bit; what it takes at once is not."""
+    near, far = small_sockets()
+    ours, theirs = tls_ends(near, far)
+    transport = transport_over(ours, None)
+    taken = 0
+
+    def progress() -> None:
+        nonlocal taken
+        taken += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive, theirs, 2)
+        assert await transport.send(output(b"hi"), progress) == 2
+    assert not taken
+    data = os.urandom(200_000)
+    out = output(data)
+    received = []
+    async with trio.open_nursery() as nursery:
+
+        async def peer() -> None:
+            received.append(await receive(theirs, len(data)))
+
+        nursery.start_soon(peer)
+        sizes = []
+        while out.size:
+            sizes.append(await transport.send(out, progress))
+            out.advance(sizes[-1])
+    assert received == [data]
+    assert sizes == [131_072, 200_000 - 131_072]
+    assert taken > 4
+    near.socket.close()
+    far.socket.close()
+
+
+@pytest.mark.checklist("LM03")
+@pytest.mark.parametrize("slow", [True, False], ids=["a slow peer", "a stalled peer"])
+async def test_a_slow_peer_is_no_stalled_one(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, slow: bool
+) -> None:
+    """Over TLS a peer that takes a little before `write_timeout` is alive; one that stops, not."""
+    near, far = small_sockets()
+    ours, theirs = tls_ends(near, far)
+    async with trio.open_nursery() as handshakes:
+        handshakes.start_soon(ours.do_handshake)
+        handshakes.start_soon(theirs.do_handshake)
+    connection = make_connection(ours, client=True, ping_interval=None)
+    await connection._start(nursery)
+    await connection.send(bytes(1_000_000))
+    received = 0
+    for _ in range(20 * slow):
+        await trio.sleep(29)
+        received += len(await theirs.receive_some())
+    await trio.sleep(29)
+    assert connection.closed is None
+    assert not slow or received > 2 * 128 * 1024
+    await trio.sleep(2)
+    assert connection.closed == CloseReason(1006)
+    await connection.wait_closed()
+    far.socket.close()
+
+
+@pytest.mark.parametrize(
+    ("end", "error"),
+    [("reset", trio.BrokenResourceError), ("closed", trio.ClosedResourceError), ("end", None)],
+)
+async def test_the_ends_of_a_socket(end: str, error: type[Exception] | None) -> None:
+    """A reset, a close here and an end of the peer's are what Trio's own stream makes of them."""
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+    stream = await open_tcp("127.0.0.1", listener.socket.getsockname()[1])
+    peer = await listener.accept()
+    ours = SocketUnderTLS(stream)
+    await ours.wait_send_all_might_not_block()
+    await peer.send_all(b"data")
+    assert await ours.receive_some() == b"data"
+
+    async def receiving() -> None:
+        if error is None:
+            assert await ours.receive_some(1) == b""
+            return
+        with pytest.raises(error):
+            await ours.receive_some(1)
+        with pytest.raises(trio.BrokenResourceError):
+            await ours.send_all(b"data")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receiving)
+        await trio.testing.wait_all_tasks_blocked()
+        if end == "reset":
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await (ours if end == "closed" else peer).aclose()
+    await trio.aclose_forcefully(ours)
+    assert ours.socket.fileno() < 0
+    await stream.aclose()
+    await peer.aclose()
+    await listener.aclose()
+
+
+async def test_a_tls_connection_that_is_woken_for_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A spurious wake-up is no end, in the TLS handshake or later; endpoints and all else work."""
+    read = os.read
+    reads = Counter[int]()
+
+    def spurious(fd: int, size: int) -> bytes:
+        reads[fd] += 1
+        if reads[fd] % 2:
+            raise BlockingIOError
+        return read(fd, size)
+
+    monkeypatch.setattr(os, "read", spurious)
+
+    async def echo(request: trio_ws.WebSocketRequest) -> None:
+        async with await request.accept() as connection:
+            await connection.send(await connection.receive())
+
+    async with trio.open_nursery() as nursery:
+        context = server_context("127.0.0.1")
+        server = await nursery.start(trio_ws.serve_websocket, echo, "127.0.0.1", 0, context)
+        async with trio_ws.open_websocket(
+            "127.0.0.1", server.port, "/", use_ssl=client_context()
+        ) as client:
+            assert isinstance(client.remote, trio_ws.Endpoint)
+            assert client.remote.url == f"wss://127.0.0.1:{server.port}"
+            await client.send(bytes(300_000))
+            assert await client.receive() == bytes(300_000)
+        nursery.cancel_scope.cancel()
+    assert min(reads.values()) > 1
+
+
+@pytest.mark.parametrize(
+    ("host", "bound", "raced"),
+    [("127.0.0.1", "127.0.0.1", 0), ("::1", "::1", 0), ("localhost", "127.0.0.1", 1)],
+)
+async def test_an_address_needs_no_race(
+    monkeypatch: pytest.MonkeyPatch, host: str, bound: str, raced: int
+) -> None:
+    """A name leads to all its addresses, in Trio's way; an address is connected to directly."""
+    if ":" in bound and not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    races = []
+    original = trio.open_tcp_stream
+
+    async def race(host: str, port: int) -> trio.SocketStream:
+        races.append(host)
+        return await original(host, port)
+
+    monkeypatch.setattr(trio, "open_tcp_stream", race)
+    (listener,) = await trio.open_tcp_listeners(0, host=bound)
+    stream = await open_tcp(host, listener.socket.getsockname()[1])
+    assert len(races) == raced
+    assert stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    await stream.aclose()
+    await listener.aclose()
+
+
+async def test_nobody_there() -> None:
+    """Whoever is refused at an address hears of the address; nothing stays open, cancelled too."""
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+    port = listener.socket.getsockname()[1]
+    await listener.aclose()
+    async with nothing_left():
+        with pytest.raises(ConnectionRefusedError, match=f"127.0.0.1.*{port}"):
+            await open_tcp("127.0.0.1", port)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await open_tcp("127.0.0.1", port)
+        assert scope.cancelled_caught
