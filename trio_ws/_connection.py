@@ -179,7 +179,10 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
 
     @property
     def closed(self) -> CloseReason | None:
-        """How the connection was closed, or is being closed; None while it is open."""
+        """How the connection was closed, or is being closed; None while it is open.
+
+        And as long as a connection that was lost still has something from the peer to read.
+        """
         closed = self._protocol.closed
         return None if closed is None else CloseReason(int(closed.code), closed.reason or None)
 

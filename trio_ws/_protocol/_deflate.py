@@ -349,10 +349,11 @@ class Inflater:
                 # 1 KiB.
                 context = context.copy()
             try:
-                context.decompress(_FINAL_BLOCK, 1)
+                rest = context.decompress(_FINAL_BLOCK, 1)
             except zlib.error:
                 raise _corrupt() from None
-            if not context.eof:
+            # What comes out belongs to a block that was not at its end.
+            if rest or not context.eof:
                 raise _corrupt()
         self._whole = self._read, self._fed
 
