@@ -19,6 +19,7 @@ LAYERS: list[tuple[str, set[str]]] = [
     ("protocol", {PROTOCOL}),
     ("checks", {"_arguments"}),
     ("leaves", {"_errors", "_facts", "_options", "_transport", "_version"}),
+    ("ends", {"_endpoint"}),
     (
         "connection",
         {"_connection", "_inbox", "_reader", "_services", "_timing", "_turns", "_writer"},

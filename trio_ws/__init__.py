@@ -8,6 +8,7 @@ from ._client import (
     wrap_client_stream,
 )
 from ._connection import WebSocketConnection
+from ._endpoint import Endpoint
 from ._errors import (
     CloseReason,
     ConnectionClosed,
@@ -28,7 +29,6 @@ from ._protocol._deflate import PerMessageDeflate
 from ._protocol._negotiation import AnyOrigin, any_origin, check_basic_auth
 from ._request import HTTPRequest, HTTPResponse, WebSocketRequest, wrap_server_stream
 from ._server import ServerOptions, WebSocketServer, serve_websocket
-from ._transport import Endpoint
 from ._unix import open_unix_listener
 from ._version import __version__
 

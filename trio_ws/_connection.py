@@ -42,6 +42,7 @@ from typing import Final, TypeVarTuple
 import trio
 
 from ._arguments import check_close, check_type
+from ._endpoint import Endpoint, stream_endpoint
 from ._errors import (
     ClosedByPeer,
     ClosedByPeerOnSend,
@@ -60,7 +61,7 @@ from ._protocol._headers import Extension
 from ._protocol._machine import Protocol
 from ._reader import Reader
 from ._timing import NO_TIMER, MessageTimer, Pings
-from ._transport import Endpoint, stream_endpoint, transport_over
+from ._transport import transport_over
 from ._turns import BATCH, Latch
 from ._writer import Writer
 

@@ -14,6 +14,7 @@ import trio
 
 from ._arguments import check_type
 from ._connection import WebSocketConnection
+from ._endpoint import Endpoint, stream_endpoint
 from ._errors import ConnectionTimeout, HandshakeError
 from ._facts import Opening
 from ._options import ExtraHeaders, OriginOptions, OriginSettings
@@ -28,7 +29,7 @@ from ._protocol._handshake import (
 )
 from ._protocol._headers import RESPONSE_OWNED, Extension, encode_headers
 from ._protocol._negotiation import origin_allowed
-from ._transport import Endpoint, close_after_reply, stream_endpoint
+from ._transport import close_after_reply
 
 # Seconds for an answer that ends the connection: it fits the kernel's buffer, if the peer reads.
 _ANSWER_TIMEOUT = 10

@@ -20,6 +20,7 @@ from typing import Any, TypeAlias, Unpack
 import trio
 
 from ._arguments import check_close, check_type
+from ._endpoint import Endpoint, socket_endpoint, stream_endpoint
 from ._errors import ConnectionClosed, HandshakeError
 from ._options import ConnectionOptions, OriginOptions, OriginSettings
 from ._protocol._frames import encode_close
@@ -35,7 +36,6 @@ from ._request import (
     whole_request,
 )
 from ._services import ServiceNursery
-from ._transport import Endpoint, socket_endpoint, stream_endpoint
 
 _log = logging.getLogger("trio_ws.server")
 
