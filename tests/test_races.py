@@ -234,3 +234,45 @@ def test_empty_messages_are_bounded_too() -> None:
     while not inbox.full:
         inbox.put(b"", 0)
     assert inbox.count == 256 * 1024 // 64
+
+
+class LateStream(trio.abc.Stream):
+    """A stream that notices its cancellation only after it has received something."""
+
+    def __init__(self, inner: trio.abc.Stream) -> None:
+        self._inner = inner
+        self.reads = 0
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Receive, cancelled or not."""
+        self.reads += 1
+        data: bytes | bytearray = b""
+        with trio.CancelScope(shield=True):
+            data = await self._inner.receive_some(max_bytes)
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send."""
+        await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait."""
+
+    async def aclose(self) -> None:
+        """Close."""
+        await self._inner.aclose()
+
+
+async def test_bytes_that_arrive_with_the_end_are_the_last(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Where a read ends with bytes although the connection has ended, there is no other read."""
+    ours, theirs = memory_pair()
+    late = LateStream(ours)
+    connection, peer = await connect(nursery, streams=lambda: (late, theirs))
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        nursery.start_soon(peer.send, peer.frame(wire.PING, b"late"))
+        await connection.aclose()
+    assert scope.cancelled_caught
+    assert late.reads == 1

@@ -147,9 +147,11 @@ async def test_true_is_the_systems_certificates(
         ({"use_ssl": ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)}, ValueError),
         ({"use_ssl": True, "server_hostname": ".example"}, ValueError),
         ({"use_ssl": True, "server_hostname": "a" * 64}, ValueError),
+        ({"use_ssl": True, "server_hostname": "a\r\nb"}, ValueError),
+        ({"use_ssl": True, "server_hostname": "a b"}, ValueError),
         ({"use_ssl": True, "server_hostname": 5}, TypeError),
     ],
-    ids=["server's context", "leading dot", "long label", "number"],
+    ids=["server's context", "leading dot", "long label", "CR and LF", "a blank", "number"],
 )
 def test_what_tls_cannot_use_is_an_error_before_any_io(
     dial: Dial, options: dict[str, Any], error: type[Exception]
