@@ -13,9 +13,9 @@ import ipaddress
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Final
+from typing import Any, Final
 
 import trio
 
@@ -27,8 +27,9 @@ _LARGE_READ_SIZE: Final = 128 * 1024
 # Bytes of one write to a stream: a TLS record. Progress is seen between writes, so a peer that
 # takes a record within the write timeout is alive.
 _STREAM_WRITE_SIZE: Final = 16 * 1024
-# The same where progress is seen within a write: many records, and fewer system calls.
-_TLS_WRITE_SIZE: Final = 128 * 1024
+# The same where progress is seen within a write: two for 64 KiB and a header. OpenSSL holds on to a
+# buffer of that size for as long as the connection lives.
+_TLS_WRITE_SIZE: Final = 33 * 1024
 # Chunks of one write to a socket, which has a limit (of 1024 on Linux).
 _VECTOR: Final = 64
 # Reads that empty a socket before it is closed by force: a close with unread data makes the kernel
@@ -36,10 +37,6 @@ _VECTOR: Final = 64
 _DRAIN_READS: Final = 16
 
 _NO_SCOPE: Final = nullcontext()
-
-
-def _nobody() -> None:
-    """Nobody wants to hear of progress."""
 
 
 class StreamTransport:
@@ -62,12 +59,10 @@ class StreamTransport:
         """Send what can be sent without waiting; return the number of bytes."""
         return 0
 
-    async def send(self, output: Output, progress: Callable[[], None] = _nobody) -> int:
-        """Wait until bytes can be sent, send some; return their number.
+    async def send(self, output: Output) -> int:
+        """Wait until bytes can be sent, send some; return how many are done with, which may be 0.
 
-        Args:
-            output: where from; they stay.
-            progress: called whenever the peer has taken a part, if that can be told.
+        Each return is a sign that the peer takes what it gets.
         """
         data = output.peek(_STREAM_WRITE_SIZE)
         await self.stream.send_all(data)
@@ -139,14 +134,13 @@ class SocketTransport(StreamTransport):
         except BlockingIOError:
             return 0
 
-    async def send(self, output: Output, progress: Callable[[], None] = _nobody) -> int:
+    async def send(self, output: Output) -> int:
         self.check_open()
         await trio.lowlevel.wait_writable(self.stream.socket)
         return self.send_nowait(output)
 
     def check_open(self) -> None:
-        if self.stream.socket.fileno() < 0:
-            raise trio.ClosedResourceError
+        _check_open(self.stream.socket)
 
     def reading(self) -> AbstractContextManager[object]:
         return _NO_SCOPE  # a scope for each connection is half a kilobyte
@@ -173,23 +167,15 @@ class SocketTransport(StreamTransport):
     def _close(self) -> None:
         # All that the stream's own method does, but for a checkpoint, which would cost as much as
         # all of it where it is cancelled.
-        self._drain()
+        _drain(self.stream.socket)
         with suppress(OSError):  # it may be somebody else who has closed it
             self.stream.socket.close()
-
-    def _drain(self) -> None:
-        try:
-            for _ in range(_DRAIN_READS):
-                if not os.read(self.stream.socket.fileno(), self.read_size):
-                    break
-        except OSError:
-            pass  # nothing left, or nobody there: either way it can be closed
 
 
 class TLSTransport(StreamTransport):
     """Bytes over an `SSLStream`, on a socket that spares it trips as well."""
 
-    __slots__ = ("_socket",)
+    __slots__ = ("_size", "_socket")
 
     stream: trio.SSLStream[SocketUnderTLS]
 
@@ -198,62 +184,119 @@ class TLSTransport(StreamTransport):
     ) -> None:
         super().__init__(stream, read_size)
         self._socket = inner
+        self._size = 0  # of what was encrypted, and has not left altogether
 
-    async def send(self, output: Output, progress: Callable[[], None] = _nobody) -> int:
-        data = output.peek(_TLS_WRITE_SIZE)
-        self._socket.progress = progress
-        try:
-            await self.stream.send_all(data)
-        finally:
-            self._socket.progress = _nobody
-        return len(data)
+    async def send(self, output: Output) -> int:
+        inner = self._socket
+        if inner.unsent:
+            inner.check_open()
+            await trio.lowlevel.wait_writable(inner.socket)
+            inner.flush()
+        else:
+            if not inner.shaken:  # what is sent there has to leave before an answer can come
+                await self.stream.do_handshake()
+                inner.shaken = True
+            data = output.peek(_TLS_WRITE_SIZE)
+            self._size = len(data)
+            inner.keeps = True
+            try:
+                await self.stream.send_all(data)
+            finally:
+                inner.keeps = False
+        return 0 if inner.unsent else self._size
 
 
 class SocketUnderTLS(trio.abc.Stream):
     """What an `SSLStream` gets instead of its `SocketStream`: the same, without detours.
 
-    It need not give others a turn, since the `SSLStream` does, nor look out for two tasks that send
-    or receive at once, which the `SSLStream` puts in line.
+    A write that waits, or fails, in the middle leaves an `SSLStream` good for nothing, reading
+    included. So what the socket does not take of a message is kept here, and is for the transport
+    to `flush`.
     """
 
     def __init__(self, inner: trio.SocketStream) -> None:
         self.socket = inner.socket
-        self.progress: Callable[[], None] = _nobody  # called while data goes out bit by bit
+        self.shaken = False  # hands, as far as is known here
+        self.keeps = False
+        self.unsent = memoryview(b"")
+        self._inner = inner
+
+    def flush(self) -> None:
+        """Write of what is kept as much as the socket takes.
+
+        Raises:
+            OSError: nothing can be written any more.
+        """
+        with suppress(BlockingIOError):
+            self.unsent = self.unsent[os.write(self.socket.fileno(), self.unsent) :]
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send `data`; wait only where the socket does not take all at once."""
-        while True:
+        """Send `data`, or keep some."""
+        if self.unsent:  # whoever flushes it takes this along
+            self.unsent = memoryview(bytes(self.unsent) + data)
+        elif self.keeps:
             try:
                 sent = os.write(self.socket.fileno(), data)
-            except BlockingIOError:
-                await trio.lowlevel.wait_writable(self.socket)
-            except OSError as exc:
-                raise trio.BrokenResourceError from exc
-            else:
-                if sent == len(data):
-                    return
-                data = memoryview(data)[sent:]
-                self.progress()
+            except OSError:  # which `flush` will meet again
+                sent = 0
+            if sent < len(data):
+                self.unsent = memoryview(data)[sent:]
+        else:
+            await self._inner.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until the socket takes something."""
-        await trio.lowlevel.wait_writable(self.socket)
+        await self._inner.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Wait for bytes; b"" is the end."""
         while True:
+            self.check_open()
             await trio.lowlevel.wait_readable(self.socket)
             try:
                 return os.read(self.socket.fileno(), max_bytes or _READ_SIZE)
             except BlockingIOError:  # a spurious wake-up
                 continue
             except OSError as exc:
-                raise trio.BrokenResourceError from exc
+                raise trio.BrokenResourceError(str(exc)) from exc
+
+    def setsockopt(self, *args: Any) -> None:
+        """As that of the `SocketStream`."""
+        self._inner.setsockopt(*args)
+
+    def getsockopt(self, *args: Any) -> int | bytes:
+        """As that of the `SocketStream`."""
+        return self._inner.getsockopt(*args)
 
     async def aclose(self) -> None:
-        """Close the socket."""
-        self.socket.close()
-        await trio.lowlevel.checkpoint()
+        """Close the socket, once it has been emptied."""
+        _drain(self.socket)
+        await self._inner.aclose()
+
+    def check_open(self) -> None:
+        """See that nobody has closed the socket.
+
+        Raises:
+            trio.ClosedResourceError: somebody has.
+        """
+        _check_open(self.socket)
+
+
+def _check_open(sock: trio.socket.SocketType) -> None:
+    # Whoever waits for a closed one gets a ValueError, and leaves Trio with a descriptor -1 that is
+    # waited for.
+    if sock.fileno() < 0:
+        raise trio.ClosedResourceError
+
+
+def _drain(sock: trio.socket.SocketType) -> None:
+    """Read what is left of a socket that is about to be closed."""
+    try:
+        for _ in range(_DRAIN_READS):
+            if not os.read(sock.fileno(), _READ_SIZE):
+                break
+    except OSError:
+        pass  # nothing left, or nobody there: either way it can be closed
 
 
 def transport_over(stream: trio.abc.Stream, read_size: int | None) -> StreamTransport:
@@ -281,12 +324,17 @@ async def open_tcp(host: str, port: int) -> trio.SocketStream:
         version = ipaddress.ip_address(host).version
     except ValueError:  # a name, which may have many addresses
         return await trio.open_tcp_stream(host, port)
-    connecting = trio.socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6)
     try:
-        await connecting.connect((host, port))
-    except BaseException:
-        connecting.close()
-        raise
+        connecting = trio.socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6)
+        try:
+            await connecting.connect((host, port))
+        except BaseException:
+            connecting.close()
+            raise
+    except OSError as exc:
+        if host in str(exc):
+            raise
+        raise OSError(exc.errno, f"{host} port {port}: {exc.strerror}") from exc
     return trio.SocketStream(connecting)
 
 

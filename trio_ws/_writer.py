@@ -251,7 +251,7 @@ class Writer:
         self._scope = scope
         self._blocked = True
         try:
-            sent = await self._transport.send(self._protocol.output, self._progressed)
+            sent = await self._transport.send(self._protocol.output)
         except Exception as exc:  # noqa: BLE001 - a stream may raise anything
             self._break(exc)
         else:
@@ -260,11 +260,6 @@ class Writer:
         finally:
             self._scope = None
             self._blocked = False
-
-    def _progressed(self) -> None:
-        """The peer has taken a part of a write."""
-        self._watch.begin_write()
-        self._move_deadline()
 
     def _deadline(self, *, writing: bool) -> float:
         return self._watch.deadline(writing=writing, broken=self._broken)
