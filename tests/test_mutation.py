@@ -9,7 +9,7 @@ import pytest
 from tests.mutation import argued
 from tests.mutation.__main__ import judge
 from tests.mutation.mutants import ROOT, Mutant, find, modules, mutants_of
-from tests.mutation.runner import Outcome
+from tests.mutation.suite import Outcome
 from tests.support.requirements import require
 
 ON_LINUX = sys.platform.startswith("linux")

@@ -25,7 +25,8 @@ from typing import Final
 
 from .argued import is_argued, stale
 from .mutants import Mutant, modules, mutants_of
-from .runner import TIMED_OUT, Outcome, Run, prepare, run_imported
+from .runner import Run, run_imported
+from .suite import TIMED_OUT, Outcome, prepare
 
 LEAST_KILLED: Final = 95.0  # percent
 COLUMNS: Final = ("mutants", "killed", "timed out", "argued", "survivors", "not tried")

@@ -5,8 +5,8 @@ the function gets other code, and only the tests run that reach the changed line
 first. Any other change is made in a copy of the package, before pytest starts, and all tests of the
 module run; so is a change that no test reaches after the import.
 
-Tests that take long, or that weigh memory, are left out, and after some time no further tests are
-run: a mutant that only those would notice counts as one that survived.
+Tests that take long are left out, and after some time no further tests are run: a mutant that only
+those would notice counts as one that survived.
 """
 
 from __future__ import annotations
@@ -25,88 +25,30 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import hypothesis
 import pytest
 
-from .mutants import FOLDER, PACKAGE, ROOT, Mutant, path_of
+from .mutants import FOLDER, PACKAGE, Mutant, path_of
 from .processes import forked, limit_seconds
+from .suite import (
+    OPTIONS,
+    QUIET,
+    SLOW,
+    TIMED_OUT,
+    Killer,
+    Loop,
+    Measured,
+    Outcome,
+    measure_file,
+    test_files,
+)
 
-TESTS: Final = ROOT / "tests" / "protocol"
-# tests/protocol/test_NAME*.py are the tests of _NAME.py, and these are more of them.
-MORE_TESTS: Final = {
-    "_head": ("test_handshake_*.py",),
-    "_machine": ("test_compressed_messages.py",),
-    "_messages": ("test_compressed_messages.py",),
-    "_url": ("test_negotiation.py",),
-}
 # Their tests use the module in other processes, too, which import the changed copy.
 _IN_PROCESSES: Final = frozenset({"_mask"})
-_OPTIONS: Final = (
-    *("-x", "-s", "-p", "no:randomly", "-p", "no:cacheprovider"),
-    *("-p", "no:logging", "-p", "no:faulthandler"),
-    *("-o", "addopts=--import-mode=importlib"),
-    # Hypothesis is imported already, to be told that it shall do the same each time.
-    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
-)
-_QUIET: Final = ("-p", "no:terminal")
-TIMED_OUT: Final = "(time)"
-# CPU seconds that a test may take: some, and some times what it takes without a mutant. Where that
-# is not known, more.
+# CPU seconds that a test may take: some, and some times what it takes without a mutant.
 _LEAST_SECONDS: Final = 1.0
 _FACTOR: Final = 3.0
-_UNKNOWN_SECONDS: Final = 10.0
-# CPU seconds, while it is traced, that a test may take at the most to be used.
-_SLOW: Final = 1.0
-# Hypothesis's examples for a test.
-_EXAMPLES: Final = 25
 # CPU seconds for all tests of a mutant.
 _ALL_SECONDS: Final = 120.0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a mutant: the test that failed, TIMED_OUT, or None if it survived."""
-
-    mutant: Mutant
-    killer: str | None
-
-
-@dataclass
-class Measured:
-    """A test without any mutant: its CPU seconds, and the lines of each file that it reaches."""
-
-    seconds: float
-    lines: dict[str, set[int]]
-
-
-class FewExamples(hypothesis.settings):
-    """Settings for a test that may ask for fewer examples, but not for more."""
-
-    def __init__(self, *args: Any, max_examples: int = _EXAMPLES, **options: Any) -> None:
-        super().__init__(*args, max_examples=min(max_examples, _EXAMPLES), **options)
-
-
-def test_files(module: str) -> list[str]:
-    """The files with the tests of a module."""
-    patterns = (f"test{module}.py", f"test{module}_*.py", *MORE_TESTS.get(module, ()))
-    return [str(path) for pattern in patterns for path in sorted(TESTS.glob(pattern))]
-
-
-def prepare() -> None:
-    """Import what all tests need, and have Hypothesis do the same each time."""
-    for name in ("h11", "trio", "trustme"):
-        importlib.import_module(name)
-    hypothesis.settings.register_profile(
-        "mutation",
-        derandomize=True,
-        database=None,
-        deadline=None,
-        max_examples=_EXAMPLES,
-        phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
-    hypothesis.settings.load_profile("mutation")
-    vars(hypothesis)["settings"] = FewExamples
 
 
 @dataclass
@@ -172,15 +114,15 @@ class Run:
 
         Returns the outcomes of those that can be tried so, and the slow tests.
         """
-        loop = _Loop(partial(self._try_all, mutants), self._left_out)
+        loop = Loop(partial(self._try_all, mutants), self._left_out)
         files = dict.fromkeys(file for each in mutants for file in test_files(each.module))
-        pytest.main([*_OPTIONS, *_QUIET, *files], plugins=[loop])
+        pytest.main([*OPTIONS, *QUIET, *files], plugins=[loop])
         assert loop.outcomes is not None, "the tests cannot be collected"
         return loop.outcomes, loop.slow
 
-    def _try_all(self, mutants: Sequence[Mutant], loop: _Loop) -> list[Outcome]:
+    def _try_all(self, mutants: Sequence[Mutant], loop: Loop) -> list[Outcome]:
         measured = dict(self._measure(loop))
-        loop.slow = {name for name, each in measured.items() if each.seconds > _SLOW}
+        loop.slow = {name for name, each in measured.items() if each.seconds > SLOW}
         for name in loop.slow:
             del measured[name]
         kills = Counter[str]()
@@ -210,65 +152,13 @@ class Run:
             outcomes.append(outcome)
         return outcomes
 
-    def _measure(self, loop: _Loop) -> Iterator[tuple[str, Measured]]:
+    def _measure(self, loop: Loop) -> Iterator[tuple[str, Measured]]:
         """Run every test once, as it is, and see how long it takes and what it reaches."""
-        calls = [(partial(_measure_file, file, loop), None) for file in loop.files()]
+        calls = [(partial(measure_file, file, loop), None) for file in loop.files()]
         for _, result in forked(calls, self.jobs):
             if result is None:
                 raise SystemExit("the tests fail without any mutant")
             yield from result.items()
-
-
-class _Loop:
-    """A pytest plugin that calls `body` instead of running the tests, and runs single ones."""
-
-    def __init__(self, body: Callable[[_Loop], list[Outcome]], left_out: set[str]) -> None:
-        self._body = body
-        self._left_out = left_out
-        self.items: list[pytest.Item] = []
-        self.slow: set[str] = set()
-        self.outcomes: list[Outcome] | None = None
-        self._failed = False
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        self.items = _kept(session.items, self._left_out)
-        self.outcomes = self._body(self)
-        return True
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._failed |= report.failed
-
-    def files(self) -> list[str]:
-        return list(dict.fromkeys(str(item.path) for item in self.items))
-
-    def fails(self, item: pytest.Item) -> bool:
-        self._failed = False
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
-        return self._failed
-
-
-class _Killer:
-    """A pytest plugin that remembers the test that failed."""
-
-    def __init__(self, left_out: set[str]) -> None:
-        self.killer = ""
-        self._left_out = left_out
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = _kept(items, self._left_out)
-
-    def pytest_runtest_logstart(self) -> None:
-        limit_seconds(_UNKNOWN_SECONDS)
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed:
-            self.killer = report.nodeid
-
-
-def _kept(items: Iterable[pytest.Item], left_out: set[str]) -> list[pytest.Item]:
-    """The tests without those whose id has something of `left_out` in it."""
-    return [item for item in items if not any(part in item.nodeid for part in left_out)]
 
 
 def _reaching(
@@ -292,42 +182,8 @@ def _reaching(
     return sorted(reaching, key=cost)
 
 
-def _measure_file(file: str, loop: _Loop) -> dict[str, Measured]:
-    results = {}
-    for item in loop.items:
-        if str(item.path) == file:
-            lines: dict[str, set[int]] = {}
-            begin = time.process_time()
-            sys.settrace(partial(_trace, lines, str(FOLDER)))
-            failed = loop.fails(item)
-            sys.settrace(None)
-            seconds = time.process_time() - begin
-            if failed:
-                # A test that weighs memory, the trace's as well, is left out.
-                assert not loop.fails(item), f"{item.nodeid} fails without any mutant"
-                seconds = math.inf
-            results[item.nodeid] = Measured(seconds, lines)
-    return results
-
-
-def _trace(
-    lines: dict[str, set[int]], folder: str, frame: types.FrameType, event: str, arg: object
-) -> Any:
-    """A trace function: note the lines of the sans-I/O floor that are reached."""
-    name = frame.f_code.co_filename
-    if not name.startswith(folder):
-        return None
-    here = lines.setdefault(name, set())
-
-    def local(frame: types.FrameType, event: str, arg: object) -> Any:
-        here.add(frame.f_lineno)
-        return local
-
-    return local
-
-
 def _run_patched(
-    mutant: Mutant, tests: list[tuple[pytest.Item, float]], loop: _Loop, patience: float
+    mutant: Mutant, tests: list[tuple[pytest.Item, float]], loop: Loop, patience: float
 ) -> tuple[str | None]:
     function = _function(mutant)
     code = compile(mutant.source(), str(path_of(mutant.module)), "exec", dont_inherit=True)
@@ -383,7 +239,7 @@ def _import_package(folder: Path) -> None:
 
 
 def run_imported(
-    mutant: Mutant, folder: Path, left_out: set[str], options: Sequence[str] = _QUIET
+    mutant: Mutant, folder: Path, left_out: set[str], options: Sequence[str] = QUIET
 ) -> tuple[str | None]:
     """Run the tests of a mutant's module on it; the first test that failed, if any.
 
@@ -395,6 +251,6 @@ def run_imported(
         _import_package(own)
     except Exception:
         return ("(import)",)
-    plugin = _Killer(left_out)
-    status = pytest.main([*_OPTIONS, *options, *test_files(mutant.module)], plugins=[plugin])
+    plugin = Killer(left_out)
+    status = pytest.main([*OPTIONS, *options, *test_files(mutant.module)], plugins=[plugin])
     return (None if status == pytest.ExitCode.OK else plugin.killer or "(import)",)

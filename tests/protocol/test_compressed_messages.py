@@ -417,6 +417,19 @@ def test_bombs_over_a_small_limit(client: bool, fin: bool, limit: int) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.checklist("PD05", "PD06")
+@pytest.mark.parametrize("limit", [0, 1, 500])
+@ROLES
+def test_a_bomb_takes_little_work(client: bool, limit: int) -> None:
+    """Of what is over the limit a byte is inflated, whatever there is of it."""
+    deflate = Deflate.of(Agreement(15, True, 15, True), PerMessageDeflate())
+    proto = Protocol(client=client, max_message_size=limit, deflate=deflate)
+    payload = raw(bytes(10_000))
+    proto.receive_data(compressed(wire.BINARY, [payload], client=client))
+    assert events(proto) == [Failure(1009, "message too big")]
+    assert deflate.inflater.work < 4 * 1024
+
+
 @pytest.mark.checklist("PD06")
 @pytest.mark.parametrize("block", [b"\x00\x00\x00\xff\xff", FIXED], ids=["stored", "fixed"])
 @ROLES
@@ -525,6 +538,18 @@ def test_both_ends_in_step(client: bool, takeover: bool) -> None:
             sender.send_message(message, text=True, compress=number % 5 != 4)
         assert transfer(sender, receiver) == [message.decode()]
     assert sender.counts.messages_sent == receiver.counts.messages_received == 300
+
+
+@pytest.mark.checklist("PD03")
+@pytest.mark.parametrize("size", [10_000, 100_000])
+@ROLES
+def test_what_hardly_shrinks(client: bool, size: int) -> None:
+    """A message that stays large once it is compressed is marked as compressed, too."""
+    sender, receiver = protocol(client=client), protocol(client=not client)
+    message = random.Random(size).randbytes(size)
+    sender.send_message(message, text=False)
+    assert list(sender.send_in_steps(message[::-1], text=False))
+    assert transfer(sender, receiver) == [message, message[::-1]]
 
 
 def test_volumes() -> None:

@@ -20,6 +20,7 @@ from trio_ws._protocol._deflate import (
     Deflate,
     Inflater,
     PerMessageDeflate,
+    Volume,
     accept_offer,
     check_answer,
 )
@@ -585,6 +586,16 @@ def test_a_truncated_message(agreement: Agreement) -> None:
 
 
 @pytest.mark.checklist("PD04")
+@pytest.mark.parametrize("missing", [1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 20])
+def test_a_truncated_final_block(missing: int) -> None:
+    """Neither the tail that is appended nor anything else makes up for bytes that are missing."""
+    block = b"\x01\x14\x00\xeb\xff" + TEXT[:20]  # 20 bytes that are stored
+    assert inflated(block + b"\x00") == TEXT[:20]
+    assert fault(block[:-missing]) == 1007
+    assert fault(block[:-missing], NO_TAKEOVER) == 1007
+
+
+@pytest.mark.checklist("PD04")
 def test_a_corrupt_message() -> None:
     """Whatever byte is changed: it inflates to something, or fails with 1007."""
     payload = raw(TEXT[:200])
@@ -631,6 +642,8 @@ def test_inflating_each_window(bits: int) -> None:
     payload = raw(data)  # at the distance of a period, which fits the window
     assert len(payload) < len(data) / 1.5
     assert inflate(Inflater(Agreement(15, True, bits, True)), [payload]) == data
+    # In small portions zlib has but its window to look into.
+    assert inflate(Inflater(Agreement(15, True, bits, True)), [payload], 100) == data
 
 
 @pytest.mark.checklist("PD08")
@@ -715,7 +728,7 @@ def test_nothing_is_kept_back() -> None:
 def test_volumes() -> None:
     """Both ends count the bytes of whole messages, without and with compression."""
     compressor, inflater, _ = Deflate.of(EVERYTHING, PerMessageDeflate())
-    assert compressor.volume == inflater.volume == (0, 0)
+    assert compressor.volume == inflater.volume == Volume() == (0, 0)
     uncompressed = compressed = 0
     for message in (TEXT, b"", b"x", TEXT * 20):
         uncompressed += len(message)
@@ -724,9 +737,30 @@ def test_volumes() -> None:
         assert inflate(inflater, [payload[:3], payload[3:]], limit=10) == message
         assert compressor.volume == inflater.volume == (uncompressed, compressed)
     stepping = Compressor(EVERYTHING, PerMessageDeflate())
-    *_, payload_in_steps = stepping.steps(TEXT)
-    assert payload_in_steps is not None
-    assert stepping.volume == (len(TEXT), len(payload_in_steps))
+    uncompressed = compressed = 0
+    for message in (TEXT, TEXT * 2):
+        *_, payload_in_steps = stepping.steps(message)
+        assert payload_in_steps is not None
+        uncompressed += len(message)
+        compressed += len(payload_in_steps)
+        assert stepping.volume == (uncompressed, compressed)
+
+
+@pytest.mark.checklist("PD11")
+def test_work() -> None:
+    """Of each call the larger of what went in and what came out counts, and 512 bytes besides."""
+    inflater = Inflater(EVERYTHING)
+    assert inflater.work == 0
+    expected = 0
+    payloads = [(raw(bytes(1000)), 1000), (raw(b"", level=0), 0), (raw(TEXT[:100], level=0), 100)]
+    for payload, size in payloads * 2:
+        inflater.feed(payload, last=True)
+        given = len(payload) + len(TAIL)
+        assert len(inflater.read(2000)) == size
+        assert not inflater.pending
+        inflater.finish()
+        expected += max(size, given) + 512
+        assert inflater.work == expected
 
 
 def test_a_new_inflater_has_nothing_to_read() -> None:
@@ -735,6 +769,44 @@ def test_a_new_inflater_has_nothing_to_read() -> None:
     assert not inflater.pending
     inflater.feed(raw(b"Hello"), last=True)
     assert inflater.pending
+
+
+def test_what_is_dropped_is_not_read() -> None:
+    """After `drop` there is nothing to read of what was fed."""
+    inflater = Inflater(EVERYTHING)
+    inflater.feed(raw(bytes(100_000)), last=True)
+    assert len(inflater.read(1000)) == 1000
+    inflater.drop()
+    assert not inflater.pending
+
+
+@pytest.mark.checklist("PD11")
+@pytest.mark.parametrize("last", [False, True])
+def test_a_call_takes_16_kib(last: bool) -> None:
+    """However much was fed, zlib is given 16 KiB at once, and the tail behind the rest."""
+    inflater = Inflater(EVERYTHING)
+    payload = raw(random.Random(3).randbytes(40_000), level=0)
+    tail = len(TAIL) if last else 0
+    inflater.feed(payload, last=last)
+    works = []
+    while inflater.pending:
+        before = inflater.work
+        inflater.read(10**6)
+        works.append(inflater.work - before - 512)
+    assert works == [16_384, 16_384, len(payload) - 2 * 16_384 + tail]
+
+
+@pytest.mark.checklist("PD04")
+def test_nothing_is_left_behind_a_final_block() -> None:
+    """There is nothing to read where a stream ends with what was fed, and then there is more."""
+    inflater = Inflater(EVERYTHING)
+    for _ in range(2):
+        inflater.feed(final(b"Hello"), last=False)
+        assert inflater.read(100) == b"Hello"
+        assert not inflater.pending
+    inflater.feed(b"\x00", last=True)
+    assert inflater.read(100) == b""
+    inflater.finish()
 
 
 def test_an_empty_message_takes_no_context() -> None:

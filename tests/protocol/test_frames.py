@@ -20,6 +20,7 @@ from trio_ws._protocol._frames import (
     decode_close,
     encode_close,
     encode_frame,
+    encode_parts,
     is_sendable,
 )
 
@@ -54,13 +55,29 @@ def test_own_frames(client: bool, key: bytes | None, size: int, length: bytes) -
 @pytest.mark.parametrize("rsv1", [True, False])
 def test_the_first_byte_of_own_frames(opcode: int, fin: bool, rsv1: bool) -> None:
     """FIN, RSV1 and the opcode stand where section 5.2 draws them."""
-    data = encode_frame(opcode, b"x", masked=False, fin=fin, rsv1=rsv1)
-    assert data == wire.build(opcode, b"x", fin=fin, rsv=4 if rsv1 else 0)
+    expected = wire.build(opcode, b"x", fin=fin, rsv=4 if rsv1 else 0)
+    assert encode_frame(opcode, b"x", masked=False, fin=fin, rsv1=rsv1) == expected
+    assert encode_parts(opcode, b"x", masked=False, fin=fin, rsv1=rsv1) == (expected[:2], b"x")
+    if fin and not rsv1:  # as it is if nothing is said
+        assert encode_frame(opcode, b"x", masked=False) == expected
+        assert encode_parts(opcode, b"x", masked=False) == (expected[:2], b"x")
+
+
+@pytest.mark.checklist("FR08")
+@pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])
+@pytest.mark.parametrize("key", [None, wire.KEY], ids=["plain", "masked"])
+def test_the_length_of_own_compressed_frames(size: int, key: bytes | None) -> None:
+    """A frame with RSV1 has the shortest length, too."""
+    [frame] = wire.parse(encode_frame(wire.TEXT, bytes(size), masked=key is not None, rsv1=True))
+    expected = wire.build(wire.TEXT, bytes(size), rsv=4, mask=frame.key)
+    assert frame.head + bytes(size) == expected[: len(frame.head)] + bytes(size)
+    assert (frame.payload, frame.key is not None) == (bytes(size), key is not None)
 
 
 # The payload of Close
 
-SENDABLE = [*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)]
+SENDABLE_RANGES = {1000: 1003, 1007: 1014, 3000: 4999}
+SENDABLE = [code for low, high in SENDABLE_RANGES.items() for code in range(low, high + 1)]
 
 
 @pytest.mark.checklist("CL04", "CL05", "CL06", "CL09")
@@ -76,6 +93,42 @@ def test_the_codes_that_may_be_sent() -> None:
             with pytest.raises(Violation) as caught:
                 decode_close(payload)
             assert caught.value.args == (1002, f"invalid close code {code}")
+
+
+@pytest.mark.checklist("CL04", "CL05", "CL06")
+@pytest.mark.parametrize("low", SENDABLE_RANGES)
+def test_the_ends_of_the_ranges(low: int) -> None:
+    """The first and the last code of each range may be sent; those beside them may not."""
+    high = SENDABLE_RANGES[low]
+    for code in (low, high):
+        assert decode_close(code.to_bytes(2, "big")) == (code, "")
+    for code in (low - 1, high + 1):
+        with pytest.raises(Violation, match=f"invalid close code {code}"):
+            decode_close(code.to_bytes(2, "big"))
+
+
+CODES = {
+    "NORMAL_CLOSURE": 1000,
+    "GOING_AWAY": 1001,
+    "PROTOCOL_ERROR": 1002,
+    "UNSUPPORTED_DATA": 1003,
+    "NO_STATUS_RCVD": 1005,
+    "ABNORMAL_CLOSURE": 1006,
+    "INVALID_FRAME_PAYLOAD_DATA": 1007,
+    "POLICY_VIOLATION": 1008,
+    "MESSAGE_TOO_BIG": 1009,
+    "MANDATORY_EXT": 1010,
+    "INTERNAL_ERROR": 1011,
+    "SERVICE_RESTART": 1012,
+    "TRY_AGAIN_LATER": 1013,
+    "BAD_GATEWAY": 1014,
+    "TLS_HANDSHAKE_FAILED": 1015,
+}
+
+
+def test_the_close_codes() -> None:
+    """The codes are those of the IANA registry."""
+    assert {name: code.value for name, code in CloseCode.__members__.items()} == CODES
 
 
 @pytest.mark.parametrize("name", list(CloseCode), ids=lambda code: code.name)
@@ -160,6 +213,19 @@ def parts(reader: FrameReader) -> list[Part]:
     return found
 
 
+@pytest.mark.parametrize("masked", [False, True], ids=["client", "server"])
+def test_a_new_reader(masked: bool) -> None:
+    """Before anything was fed there is nothing to be had."""
+    reader = FrameReader(masked=masked, budget=10, rsv1=True)
+    assert (reader.buffered, reader.in_frame, reader.buffer) == (0, False, b"")
+    assert parts(reader) == []
+    assert reader.take_messages([], BIG, BIG) == 0
+    assert reader.take_compressed() is None
+    reader.feed(b"\x81")
+    assert parts(reader) == []
+    assert (reader.buffered, reader.in_frame) == (1, True)
+
+
 @pytest.mark.checklist("FR03")
 def test_rsv1_with_an_extension() -> None:
     """A negotiated extension may set RSV1 in the first frame of a message, and there only."""
@@ -179,20 +245,49 @@ def test_rsv1_with_an_extension() -> None:
             reader.next_part()
 
 
-def test_a_data_frame_comes_in_parts() -> None:
+def test_rsv1_without_an_extension() -> None:
+    """Where nothing is said of an extension, there is none."""
+    reader = FrameReader(masked=False, budget=10)
+    reader.feed(wire.build(wire.TEXT, rsv=4))
+    with pytest.raises(Violation, match="reserved bit set"):
+        reader.next_part()
+
+
+@pytest.mark.checklist("PD06")
+@pytest.mark.parametrize("budget", [0, 1, 100])
+def test_the_budget_of_a_compressed_message(budget: int) -> None:
+    """Blocks without output are free up to the budget and 1 KiB, since they may be needed."""
+    limit = 2 * budget + 1024
+    for size in (limit, limit + 1):
+        data = wire.build(wire.TEXT, bytes(size), rsv=4)
+        slow, fast = (FrameReader(masked=False, budget=budget, rsv1=True) for _ in range(2))
+        slow.feed(data)
+        fast.feed(data)
+        if size == limit:
+            assert parts(slow) == [Part(wire.TEXT, True, True, bytes(size), True, True)]
+            assert fast.take_compressed() == (bytes(size), True)
+        else:
+            assert fast.take_compressed() is None
+            with pytest.raises(Violation, match="too big"):
+                slow.next_part()
+
+
+@pytest.mark.parametrize("opcode", [wire.CONTINUATION, wire.TEXT, wire.BINARY])
+def test_a_data_frame_comes_in_parts(opcode: int) -> None:
     """What has arrived of a data frame is handed on; a control frame is handed on whole."""
     reader = FrameReader(masked=True, budget=100)
-    data = wire.build(wire.BINARY, b"abcdefg", mask=wire.KEY)
+    reader.continuing = opcode == wire.CONTINUATION
+    data = wire.build(opcode, b"abcdefg", mask=wire.KEY)
     reader.feed(data[:6])
     assert parts(reader) == []
     assert reader.in_frame
     reader.feed(data[6:9])
-    assert parts(reader) == [Part(wire.BINARY, True, False, b"abc", True, False)]
+    assert parts(reader) == [Part(opcode, True, False, b"abc", True, False)]
     assert reader.in_frame
     assert reader.buffered == 0
     ping = wire.build(wire.PING, b"ping", mask=wire.KEY)
     reader.feed(data[9:] + ping[:-1])
-    assert parts(reader) == [Part(wire.BINARY, True, False, b"defg", False, True)]
+    assert parts(reader) == [Part(opcode, True, False, b"defg", False, True)]
     assert reader.in_frame
     assert reader.buffered > 0
     reader.feed(ping[-1:])
@@ -224,6 +319,8 @@ def test_clear_forgets_the_frame_in_progress(rest: int) -> None:
     assert reader.in_frame
     reader.clear()
     assert not reader.in_frame
+    assert reader.buffered == 0
+    assert parts(reader) == []
     reader.feed(wire.build(wire.TEXT, b"x"))
     assert parts(reader) == [Part(wire.TEXT, True, False, b"x", True, True)]
 

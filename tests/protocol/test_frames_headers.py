@@ -11,6 +11,7 @@ import pytest
 
 from tests.protocol import wire
 from tests.protocol.harness import BIG, CONTROL, ROLES, failure, outcomes, protocol
+from trio_ws._protocol._machine import Failure
 
 OPCODES = [wire.CONTINUATION, wire.TEXT, wire.BINARY, *CONTROL]
 
@@ -171,6 +172,8 @@ def test_a_control_frame_of_125_bytes(client: bool, key: bytes | None, size: int
     data = wire.build(wire.PING, payload, mask=key) + wire.build(wire.PONG, payload, mask=key)
     outcome = outcomes(data, client=client)
     assert outcome == ([(payload,), (payload,)], [(wire.PONG, payload)])
+    # The limit is one of messages.
+    assert outcomes(data, client=client, max_message_size=0) == outcome
 
 
 @pytest.mark.checklist("CT02")
@@ -179,3 +182,33 @@ def test_a_control_frame_of_125_bytes(client: bool, key: bytes | None, size: int
 def test_a_fragmented_control_frame(client: bool, key: bytes | None, opcode: int) -> None:
     """A control frame without FIN fails the connection at its first byte."""
     assert failure(wire.build(opcode, fin=False, mask=key), client=client) == (1002, 1)
+
+
+BEGUN = wire.build(wire.TEXT, fin=False, mask=wire.KEY)
+REASONS: list[tuple[str, bytes]] = [
+    ("reserved bit set in a control frame", wire.build(wire.PING, rsv=4, mask=wire.KEY)),
+    ("fragmented control frame", wire.build(wire.PING, fin=False, mask=wire.KEY)),
+    ("control frame over 125 bytes", wire.build(wire.PING, bytes(126), mask=wire.KEY)),
+    ("reserved opcode 0x3", wire.build(3, mask=wire.KEY)),
+    ("reserved bit set", wire.build(wire.TEXT, rsv=1, mask=wire.KEY)),
+    ("new message inside a fragmented one", BEGUN + wire.build(wire.TEXT, mask=wire.KEY)),
+    ("continuation frame with nothing to continue", wire.build(wire.CONTINUATION, mask=wire.KEY)),
+    ("unmasked frame from a client", wire.build(wire.TEXT)),
+    ("frame length over 63 bits", wire.build(wire.TEXT, mask=wire.KEY, declared=2**63)),
+    ("frame length not in its shortest form", wire.build(wire.TEXT, mask=wire.KEY, length_form=16)),
+    ("message too big", wire.build(wire.TEXT, bytes(101), mask=wire.KEY)),
+]
+
+
+@pytest.mark.parametrize(("reason", "data"), REASONS, ids=[reason for reason, _ in REASONS])
+def test_the_reason_says_what_is_wrong(reason: str, data: bytes) -> None:
+    """Each violation has words of its own, which the peer is told."""
+    [failed] = outcomes(data, max_message_size=100).events
+    assert isinstance(failed, Failure)
+    assert failed.reason == reason
+
+
+def test_the_reason_for_a_client() -> None:
+    """A client says of a masked frame that it is one."""
+    data = wire.build(wire.TEXT, mask=wire.KEY)
+    assert outcomes(data, client=True).events == [Failure(1002, "masked frame from a server")]

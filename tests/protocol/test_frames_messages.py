@@ -111,10 +111,13 @@ def test_a_message_that_is_not_whole_stays(client: bool, key: bytes | None, size
 
 
 @pytest.mark.parametrize("arrived", [0, 4, 100])
+@pytest.mark.parametrize("rsv", [0, 4], ids=["plain", "compressed"])
 @ROLES
-def test_it_takes_nothing_within_a_frame(client: bool, key: bytes | None, arrived: int) -> None:
+def test_it_takes_nothing_within_a_frame(
+    client: bool, key: bytes | None, rsv: int, arrived: int
+) -> None:
     """A payload that looks like messages is a payload, wherever in it the reader is."""
-    fake = wire.build(wire.BINARY, b"fake", mask=key) * 20
+    fake = wire.build(wire.BINARY, b"fake", rsv=rsv, mask=key) * 20
     payload = fake if key is None else wire.xor(fake, key)  # on the wire it is `fake`
     data = wire.build(wire.BINARY, payload, mask=key)
     begin = len(data) - len(payload)
@@ -123,6 +126,7 @@ def test_it_takes_nothing_within_a_frame(client: bool, key: bytes | None, arrive
     assert (part is None) == (arrived == 0)
     reader.feed(data[begin + arrived :])
     assert take(reader) == []
+    assert reader.take_compressed() is None
     rest = reader.next_part()
     assert rest is not None and rest.payload == payload[arrived:]
 
@@ -133,6 +137,9 @@ def test_it_takes_nothing_within_a_message(client: bool, key: bytes | None) -> N
     reader = reader_of(wire.build(wire.BINARY, b"abcdef", mask=key), key)
     reader.continuing = True
     assert take(reader) == []
+    compressed = reader_of(wire.build(wire.BINARY, b"abcdef", rsv=4, mask=key), key)
+    compressed.continuing = True
+    assert compressed.take_compressed() is None
     reader.continuing = False
     assert take(reader) == [(b"abcdef", 6)]
 
@@ -140,12 +147,28 @@ def test_it_takes_nothing_within_a_message(client: bool, key: bytes | None) -> N
 @ROLES
 def test_a_wrong_mask_bit_is_no_length(client: bool, key: bytes | None) -> None:
     """The mask bit is looked at alone, though with the length it looks like a longer one."""
-    second = 0x7F if key else 0xFF
-    data = bytes((0x82, second)) + (70_000).to_bytes(8, "big") + bytes(80_000)
-    assert take(reader_of(data, key)) == []
-    second = 0x05 if key else 0x85
-    data = bytes((0x82, second)) + (70_000).to_bytes(8, "big") + bytes(80_000)
-    assert take(reader_of(data, key)) == []
+    for opcode, rsv1, length in itertools.product((wire.TEXT, wire.BINARY), (0, 64), (0, 5, 127)):
+        second = length | (0 if key else 0x80)
+        data = bytes((0x80 | rsv1 | opcode, second)) + (70_000).to_bytes(8, "big") + bytes(80_000)
+        reader = reader_of(data, key)
+        assert take(reader) == []
+        assert reader.take_compressed() is None
+
+
+@pytest.mark.checklist("FR06")
+@pytest.mark.parametrize(("form", "size"), [(16, 0), (16, 125), (64, 126), (64, 65535)])
+@pytest.mark.parametrize("rsv", [0, 4], ids=["plain", "compressed"])
+@ROLES
+def test_a_length_in_a_longer_form(
+    client: bool, key: bytes | None, rsv: int, form: int, size: int
+) -> None:
+    """A whole message whose length is not in its shortest form is left."""
+    data = wire.build(wire.BINARY, bytes(size), rsv=rsv, mask=key, length_form=form)
+    reader = FrameReader(masked=key is not None, budget=BIG, rsv1=True)
+    reader.feed(data)
+    assert take(reader) == []
+    assert reader.take_compressed() is None
+    assert reader.buffered == len(data)
 
 
 def test_it_stops_at_a_message_over_the_budget() -> None:
@@ -171,6 +194,25 @@ def test_many_messages_in_a_chunk_are_copied_once(payload: bytes) -> None:
         copies.append(Counted.copied)
     assert copies[0] <= len(data) * 1000
     assert copies[1] == copies[2] == 2 * copies[0]
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 1023, 1024, 65535, 65536])
+@pytest.mark.parametrize("opcode", [wire.TEXT, wire.BINARY])
+@ROLES
+def test_it_takes_whole_compressed_frames(
+    client: bool, key: bytes | None, opcode: int, size: int
+) -> None:
+    """A compressed message of one frame, of any length, comes out once all of it is there."""
+    payload = (bytes(5) + b"\x01" + bytes(range(256)) * (size // 256 + 1))[:size]
+    data = wire.build(opcode, payload, rsv=4, mask=key)
+    for behind in (b"", bytes(66_000)):
+        reader = FrameReader(masked=key is not None, budget=BIG, rsv1=True)
+        reader.feed(data[:-1])
+        assert reader.take_compressed() is None
+        reader.feed(data[-1:] + behind)
+        assert reader.take_compressed() == (payload, opcode == wire.TEXT)
+        assert reader.buffered == len(behind)
+        assert bool(reader.buffer) == bool(behind)
 
 
 # What it leaves: each of these is a violation, or needs a second look.

@@ -88,6 +88,24 @@ def test_the_mark_of_the_output(client: bool, key: bytes | None, size: int, room
 
 
 @pytest.mark.checklist("CT04")
+@ROLES
+def test_a_pong_waits_for_room(client: bool, key: bytes | None) -> None:
+    """While the output is over its mark the pong waits, whatever leaves, and a newer one wins."""
+    proto = protocol(client=client, send_buffer_size=10)
+    proto.send_message(bytes(20), text=False)
+    size = proto.output.size
+    feed(proto, wire.build(wire.PING, b"older", mask=key))
+    gone = b""
+    while len(gone) < size - 11:
+        gone += bytes(proto.output.peek(1))
+        proto.sent(1)
+        assert proto.output.size == size - len(gone)
+    feed(proto, wire.build(wire.PING, b"newest", mask=key))
+    got = [(frame.opcode, frame.payload) for frame in wire.parse(gone + drain(proto, 1))]
+    assert got == [(wire.BINARY, bytes(20)), (wire.PONG, b"newest")]
+
+
+@pytest.mark.checklist("CT04")
 @pytest.mark.parametrize(
     ("client", "count"),
     [pytest.param(False, 10**6, id="server"), pytest.param(True, 10**5, id="client")],
@@ -182,7 +200,7 @@ def test_pongs_are_reported_and_answered_by_nothing(client: bool, key: bytes | N
 
 @ROLES
 def test_counts(client: bool, key: bytes | None) -> None:
-    """Bytes are counted as they pass, messages when they are whole; pings are no messages."""
+    """Bytes are counted as they pass, messages when they are whole; only data are messages."""
     proto = protocol(client=client)
     data = wire.build(wire.TEXT, b"a", fin=False, mask=key)
     data += wire.build(wire.PING, mask=key) + wire.build(wire.CONTINUATION, b"b", mask=key)
@@ -190,9 +208,11 @@ def test_counts(client: bool, key: bytes | None) -> None:
     assert proto.message_size == 2
     proto.send_message(b"x", text=True)
     proto.send_ping(b"")
+    proto.send_close(1000)
     size = proto.output.size
     assert proto.counts.bytes_sent == 0
-    assert [opcode for opcode, _ in sent(proto)] == [wire.PONG, wire.TEXT, wire.PING]
+    opcodes = [frame.opcode for frame in wire.parse(drain(proto, 1))]
+    assert opcodes == [wire.PONG, wire.TEXT, wire.PING, wire.CLOSE]
     counts = proto.counts
     assert (counts.bytes_received, counts.messages_received) == (len(data), 1)
     assert (counts.bytes_sent, counts.messages_sent) == (size, 1)
@@ -209,6 +229,31 @@ def test_a_new_protocol() -> None:
     assert proto.closed is None
     assert proto.next_event() is None
     assert proto.output.size == 0
+
+
+def test_a_protocol_by_default() -> None:
+    """If nothing is said, 1024 empty fragments in a row are fine, and pongs wait from 64 KiB on."""
+    proto = Protocol(client=True, max_message_size=10)
+    assert proto.send_buffer_size == 64 * 1024
+    assert feed(proto, wire.fragmented(wire.TEXT, [b""] * 1025, None)) == [""]
+    assert feed(proto, wire.fragmented(wire.TEXT, [b""] * 1026, None)) == [
+        Failure(1008, "too many empty fragments")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "copied"), [(16 * 1024 - 1, True), (16 * 1024, False), (2**20, False)]
+)
+def test_a_large_message_is_not_copied(size: int, copied: bool) -> None:
+    """From 16 KiB on a payload goes out beside its header, as it is; a smaller one behind it."""
+    proto = protocol()
+    message = bytes(range(256)) * (size // 256 + 1)
+    message = message[:size]
+    proto.send_message(message, text=False)
+    chunks = proto.output.vector(10)
+    assert any(chunk is message for chunk in chunks) is not copied
+    assert len(chunks) == 2 - copied
+    assert b"".join(chunks) == wire.build(wire.BINARY, message)
 
 
 # The fast way to messages, of which test_frames_messages.py has the rest
@@ -234,6 +279,18 @@ def test_messages_come_the_fast_way_too(client: bool, key: bytes | None) -> None
     assert next_messages(proto) == []
     proto.receive_eof()
     assert proto.drained()
+
+
+@ROLES
+def test_batches_add_up(client: bool, key: bytes | None) -> None:
+    """A batch is appended to those before it, and each message is counted once."""
+    proto = protocol(client=client)
+    into: list[tuple[str | bytes, int]] = [("before", 6)]
+    for number in range(1, 4):
+        proto.receive_data(wire.build(wire.TEXT, b"x", mask=key) * 2)
+        assert proto.next_messages(into, 2**62, 2**62) == 2
+        assert into == [("before", 6)] + [("x", 1)] * 2 * number
+        assert proto.counts.messages_received == 2 * number
 
 
 @ROLES

@@ -222,6 +222,22 @@ def test_a_violation_can_be_held_back(client: bool, key: bytes | None) -> None:
     assert proto.next_event() is None
 
 
+@pytest.mark.checklist("CL13")
+@pytest.mark.parametrize("begun", [False, True], ids=["between", "inside"])
+@ROLES
+def test_a_failure_overtakes_a_violation(client: bool, key: bytes | None, begun: bool) -> None:
+    """While a violation waits no message arrives, and if we fail first, nothing comes of it."""
+    proto = protocol(client=client)
+    proto.receive_data(wire.build(wire.TEXT, b"x", fin=False, mask=key) * begun + b"\xff")
+    assert proto.next_event(hold=True) is None
+    assert proto.holding
+    assert not proto.receiving
+    failed = proto.fail(1011, "handler failed")
+    assert proto.next_event() is None
+    assert proto.failure == failed
+    assert [opcode for opcode, _ in sent(proto)] == [wire.CLOSE]
+
+
 @pytest.mark.checklist("CL15")
 @pytest.mark.parametrize("code", [1000, 1001, 4000])
 @ROLES
@@ -236,6 +252,9 @@ def test_a_close_inside_a_message(client: bool, key: bytes | None, code: int) ->
         [Close(code, "")],
         [(wire.CLOSE, code.to_bytes(2, "big"))],
     )
+    proto = protocol(client=client)
+    feed(proto, data)
+    assert not proto.receiving
 
 
 @pytest.mark.checklist("CL18")

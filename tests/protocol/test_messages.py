@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import tracemalloc
+import zlib
 from collections.abc import Iterable, Iterator
 from types import FrameType
 
@@ -12,9 +13,10 @@ import pytest
 
 from tests.protocol import wire
 from tests.protocol.harness import ROLES, events, failure, mask_of, outcomes, protocol
-from trio_ws._protocol._frames import Part
+from trio_ws._protocol._deflate import Agreement, Inflater
+from trio_ws._protocol._frames import Part, Violation
 from trio_ws._protocol._machine import Failure, Ping, Protocol
-from trio_ws._protocol._messages import Assembler
+from trio_ws._protocol._messages import Assembler, Pieces
 
 TYPES = pytest.mark.parametrize("opcode", [wire.TEXT, wire.BINARY], ids=["text", "binary"])
 
@@ -318,6 +320,7 @@ def test_four_mebibytes_in_fragments_of_64_bytes(opcode: int) -> None:
 def test_the_budget_follows_the_message() -> None:
     """The budget is what the message in progress may still have; `size` is that of the last one."""
     messages = Assembler(100, 3)
+    assert not (messages.resting or messages.tired or messages.pending or messages.discarding)
     assert (messages.message is not None, messages.budget, messages.size) == (False, 100, 0)
     assert messages.add(Part(wire.BINARY, True, False, b"abc", True, False)) is None
     assert (messages.message is not None, messages.budget) == (True, 97)
@@ -342,6 +345,128 @@ def test_drop_forgets_the_message() -> None:
     assert (messages.message is not None, messages.budget) == (False, 100)
     assert messages.add(Part(wire.TEXT, False, False, b"a", True, True)) is None
     assert messages.add(Part(wire.CONTINUATION, True, False, b"b", True, True)) == "ab"
+
+
+@pytest.mark.checklist("PD03")
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_compressed_fragments(count: int) -> None:
+    """What is inflated at once is a message as soon as its last part is added."""
+    payload = bytes.fromhex("f248cdc9c90700")  # RFC 7692 section 7.2.3.1
+    messages = Assembler(100, 3, Inflater(Agreement(15, True, 15, True)))
+    for at in range(count):
+        opcode = wire.CONTINUATION if at else wire.TEXT
+        fin = at == count - 1
+        piece = payload if fin else b""
+        got = messages.add(Part(opcode, fin, not at, piece, True, True))
+        assert got == ("Hello" if fin else None)
+    assert messages.message is None
+
+
+@pytest.mark.checklist("PD11")
+@pytest.mark.parametrize(("size", "at_once"), [(1000, True), (90_000, True), (100_000, False)])
+def test_a_compressed_message(size: int, at_once: bool) -> None:
+    """A message is returned at once unless it takes more than a turn; then by `inflate`."""
+    messages = Assembler(2**20, 3, Inflater(Agreement(15, True, 15, True)))
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    payload = compressor.compress(bytes(size)) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    got = messages.add_compressed(payload[:-4], text=False)
+    assert got == (bytes(size) if at_once else None)
+    assert messages.tired is messages.pending is not at_once
+    if not at_once:
+        assert messages.inflate() is None
+        messages.rest()
+        assert messages.resting
+        assert messages.inflate() == bytes(size)
+    assert messages.message is None
+    assert messages.size == size
+
+
+@pytest.mark.checklist("PD05")
+@pytest.mark.parametrize("limit", [0, 1, 1000, 20_000, 60_000])
+@pytest.mark.parametrize("fin", [False, True], ids=["more", "fin"])
+def test_a_byte_over_the_limit_is_inflated(limit: int, fin: bool) -> None:
+    """Of a message that is too big no more than the byte that proves it is ever there."""
+    messages = Assembler(limit, 3, Inflater(Agreement(15, True, 15, True)))
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    payload = compressor.compress(bytes(90_000)) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    with pytest.raises(Violation, match="too big"):
+        messages.add(Part(wire.BINARY, fin, True, payload, True, True))
+    assert messages.message is not None
+    assert messages.message.payload.size == limit + 1
+
+
+@pytest.mark.checklist("PD06")
+def test_the_budget_of_a_compressed_message() -> None:
+    """It is one of what comes, before it is inflated, in all fragments together."""
+    messages = Assembler(100, 3, Inflater(Agreement(15, True, 15, True)))
+    left = 2 * 100 + 1024
+    for at in range(3):
+        payload = b"\x00\x00\x00\xff\xff" * 10
+        opcode = wire.CONTINUATION if at else wire.TEXT
+        assert messages.add(Part(opcode, False, not at, payload, True, True)) is None
+        left -= len(payload)
+        assert messages.budget == left
+
+
+def test_discarded() -> None:
+    """Once messages are not wanted any more, none comes, and nothing of one is kept."""
+    messages = Assembler(100, 3)
+    messages.add(Part(wire.TEXT, False, False, b"a", True, True))
+    messages.discard()
+    assert messages.message is None
+    assert messages.add(Part(wire.CONTINUATION, False, False, b"b", True, True)) is None
+    assert messages.message is None
+    assert messages.add(Part(wire.CONTINUATION, True, False, b"c", True, True)) is None
+    assert messages.add(Part(wire.BINARY, True, False, b"d", True, True)) is None
+
+
+def test_pieces_are_released() -> None:
+    """A payload is taken once, and leaves nothing."""
+    pieces = Pieces()
+    for size in (1, 5000, 2, 70_000, 3):
+        pieces.add(bytes(size))
+    assert pieces.size == 75_006
+    assert pieces.take() == bytes(75_006)
+    assert pieces.take() == b""
+
+
+@pytest.mark.checklist("FG07")
+@pytest.mark.parametrize(
+    ("sizes", "kept", "gathered"),
+    [
+        pytest.param([4095], [], 4095, id="small"),
+        pytest.param([4096], [4096], 0, id="large"),
+        pytest.param([1, 4096, 2, 3], [1, 4096], 5, id="large-behind-small"),
+        pytest.param([1] * 65_535, [], 65_535, id="64-KiB-less-a-byte"),
+        pytest.param([1] * 65_537, [65_536], 1, id="64-KiB-and-a-byte"),
+        pytest.param([4095] * 17, [69_615], 0, id="over-64-KiB"),
+    ],
+)
+def test_small_pieces_are_gathered(sizes: list[int], kept: list[int], gathered: int) -> None:
+    """Pieces below 4 KiB are gathered up to 64 KiB, so that each costs no more than its bytes."""
+    pieces = Pieces()
+    added = [bytes(size) for size in sizes]
+    for piece in added:
+        pieces.add(piece)
+    assert [*map(len, pieces._pieces)] == kept
+    assert len(pieces._small) == gathered
+    assert pieces.take() == b"".join(added)
+
+
+@pytest.mark.checklist("PD11")
+@pytest.mark.parametrize(("first", "count"), [(502, 96), (501, 97)])
+def test_a_turn(first: int, count: int) -> None:
+    """A turn is over once 96 KiB of work are done; `rest` begins the next."""
+    messages = Assembler(1000, 3, Inflater(Agreement(15, False, 15, False)))
+    for _ in range(2):
+        for number in range(count):
+            assert not messages.tired
+            # With its header, its end and the tail it has 512 bytes, and a call counts for as many.
+            size = 502 if number else first
+            stored = b"\x00" + size.to_bytes(2, "little") + (0xFFFF - size).to_bytes(2, "little")
+            messages.add_compressed(stored + bytes(size) + b"\x00", text=False)
+        assert messages.tired
+        messages.rest()
 
 
 @pytest.mark.checklist("FG11")

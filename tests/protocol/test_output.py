@@ -123,6 +123,9 @@ def test_the_number_of_chunks_is_limited() -> None:
     assert output.vector(4) == chunks[:4]
     output.advance(80_000)
     assert output.vector(4) == chunks[4:8]
+    output.advance(1)
+    assert output.vector(4) == [chunks[4][1:], *chunks[5:8]]
+    assert output.vector(1) == [chunks[4][1:]]
 
 
 @pytest.mark.parametrize("gone", [1, 3, 4, 5, 19_999, 20_003, 20_004, 20_005])
@@ -162,6 +165,30 @@ def test_small_chunks_are_joined() -> None:
     assert sum(sizes) == output.size == 20_000 - 400 + 400 * 64 * 4
     assert len(sizes) <= 2 * 64
     assert max(map(len, joined.values())) < 4096 + 64 * 4  # no chunk is copied once it has 4 KiB
+
+
+@pytest.mark.parametrize("at", [0, 1, 30, 61, 62, 63])
+def test_a_large_chunk_among_small_ones_is_not_copied(at: int) -> None:
+    """Small chunks are made one only as far as there is none between them that is large."""
+    large = bytes(20_000)
+    chunks = [b"x"] * 64
+    chunks[at] = large
+    output = filled(*chunks)
+    vector = output.vector(1000)
+    assert [*map(len, vector)] == [1] * at + [20_000] + ([63 - at] if at < 63 else [])
+    assert vector[at] is large
+
+
+@pytest.mark.parametrize("size", [4095, 4096])
+@pytest.mark.parametrize("count", [63, 64, 65, 128])
+def test_no_chunk_is_empty(count: int, size: int) -> None:
+    """Also where there is nothing to be made one, all chunks that go out have bytes."""
+    assert not [*Output().vector(10)]
+    output = filled(*[bytes(size)] * count)
+    vector = output.vector(1000)
+    assert all(vector)
+    assert (len(vector) == count) is (size == 4096 or count < 64)
+    assert b"".join(vector) == bytes(size * count)
 
 
 def test_clear_drops_all() -> None:
