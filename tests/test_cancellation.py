@@ -26,17 +26,19 @@ def _garbage() -> Iterator[None]:
 
 
 @pytest.mark.checklist("CA01", "CA02", "CA04", "CA05", "PD09")
-@pytest.mark.parametrize("seed", SEEDS, ids="seed{}".format)
 @pytest.mark.parametrize("name", CASES)
-def test_cancelled_anywhere(name: str, seed: int) -> None:
+def test_cancelled_anywhere(name: str) -> None:
     """Wherever a call is cancelled, or its stream fails, ends or stalls, I1 to I10 hold.
 
     What does not is printed with the command that runs this point again.
     """
-    tally = run_all(CASES[name], seed)
-    TOTAL.add(tally)
-    assert not tally.violations, "\n".join(map(replay, tally.violations))
-    assert tally.points
+    points = 0
+    for seed in SEEDS:  # one may be over at once, since another call has closed the connection
+        tally = run_all(CASES[name], seed)
+        TOTAL.add(tally)
+        assert not tally.violations, "\n".join(map(replay, tally.violations))
+        points += tally.points
+    assert points
 
 
 def test_there_are_all_pairs_of_calls() -> None:
@@ -67,6 +69,8 @@ def test_a_violation_is_found_again_by_its_id(capsys: pytest.CaptureFixture[str]
         "send_concurrently-mem-client-takeover/1/send-oserror:200",
         "handler-mem-server/1/receive-stall:180",
         "ping_with_aclose-tls-client/3/send-garbage:5",
+        "run_in_the_middle_of_echo-unix-server/1/anywhere:60",
+        "run_in_the_middle_of_close-unix-server/2/receive-closed:20",
     ],
 )
 def test_a_point_is_the_same_each_time(point: str) -> None:

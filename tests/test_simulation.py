@@ -9,7 +9,8 @@ import pytest
 
 from tests.simulation.__main__ import COMMAND
 from tests.simulation.batch import run_batch, run_seeds
-from tests.simulation.plan import Plan, make_plan
+from tests.simulation.making import make_plan
+from tests.simulation.plan import PAGES, RECEIVING, SERVERS, Plan
 from tests.simulation.run import run
 from tests.simulation.sabotage import BUGS, search
 from tests.simulation.shrink import minimal, shrink
@@ -24,6 +25,9 @@ QUICK_BUGS = (
     "receive repeats itself",
     "streams stay open",
     "the last to wait sends first",
+    "what is behind a full queue is lost at the end",
+    "empty messages are skipped",
+    "pages are cut short",
     "receivers are not told of the end",
     "handlers' errors leave the server",
 )
@@ -74,12 +78,17 @@ def test_worlds_have_everything_in_them() -> None:
     plans = [make_plan(seed) for seed in range(CHUNKS.start, CHUNKS.stop)]
     sessions = [session for plan in plans for client in plan.clients for session in client.sessions]
     assert {3, 12} <= {len(plan.clients) for plan in plans}
-    assert len({plan.server.kind for plan in plans}) == 3
+    assert {plan.server.kind for plan in plans} == set(SERVERS)
+    assert {plan.server.has_pages for plan in plans} == {True, False}
     assert len({event.kind for plan in plans for event in plan.events}) == 4
     assert len({fault.kind for session in sessions for fault in session.faults}) == 6
     assert len({session.link.transport for session in sessions}) == 3
     assert len({session.handler for session in sessions}) == 12
     assert len({session.ending for session in sessions}) == 10
+    styles = {style for one in sessions for style in (one.receiving, one.server_receiving)}
+    assert styles == set(RECEIVING)
+    assert {0, 0.5} <= {session.empties for session in sessions}
+    assert {visit.page for plan in plans for visit in plan.visits} == set(PAGES)
 
 
 def test_what_is_dropped_changes_nothing_else() -> None:

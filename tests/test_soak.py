@@ -12,7 +12,7 @@ if sys.platform != "linux":
 
 from tests.soak.__main__ import again, parse, plan_of
 from tests.soak.cycles import CYCLES, way_of
-from tests.soak.judge import MESSAGE_BYTES, SLACK, regression, slopes, violations
+from tests.soak.judge import ALONE, FRAGMENTS, SLACK, regression, slopes, violations
 from tests.soak.messages import CLIENT, LARGEST, Damage, Incoming, Outgoing, is_empty
 from tests.soak.plan import SHORT, Record
 from tests.soak.publish import table
@@ -114,6 +114,8 @@ def census(**changes: Any) -> dict[str, Any]:
         "descriptor_kinds": {"socket": 9, "pipe": 1},
         "tasks": 5,
         "task_names": {"main": 5},
+        "blocks": 5000,
+        "allocated": 5 * SLACK,
         "objects": {"builtins.dict": 1000},
         "object_count": 1000,
         "container_bytes": SLACK,
@@ -139,9 +141,9 @@ def record(growth: float = 0, **after: Any) -> Record:
                 **work,
             }
         )
-    result.rests = [
-        {**census(), "handlers": 100 * index, "messages": 10_000 * index} for index in range(4)
-    ]
+    works = [{"handlers": 100 * index, "messages": 10_000 * index} for index in range(10)]
+    result.alone = [{**census(), **work} for work in works]
+    result.rests = [{**census(), **work} for work in works[:4]]
     result.baseline = {"server": census(), "client 1": census()}
     result.after = {"server": census(**after), "client 1": census()}
     return result
@@ -160,8 +162,10 @@ def test_a_run_without_fault_is_passed() -> None:
         ({"descriptors": 11, "descriptor_kinds": {"socket": 10, "pipe": 1}}, "1 more socket"),
         ({"objects": {"builtins.dict": 1021}}, "21 more builtins.dict"),
         ({"objects": {"builtins.dict": 1000, "Session": 30}}, "30 more Session"),
+        ({"blocks": 7001}, "2001 more blocks"),
+        ({"allocated": 8 * SLACK}, "3145728 more bytes of malloc"),
     ],
-    ids=["task", "descriptor", "objects", "new type"],
+    ids=["task", "descriptor", "objects", "new type", "blocks", "malloc"],
 )
 def test_what_is_left_behind_is_told(after: dict[str, Any], told: str) -> None:
     """A task, a descriptor or objects that were not there before are a violation, each one line."""
@@ -169,22 +173,40 @@ def test_what_is_left_behind_is_told(after: dict[str, Any], told: str) -> None:
     assert told in line
 
 
-@pytest.mark.parametrize("name", ["object_count", "container_bytes", "tasks", "descriptors"])
+@pytest.mark.parametrize(
+    "name", ["allocated", "blocks", "container_bytes", "descriptors", "object_count", "tasks"]
+)
 def test_growth_between_rests_is_told(name: str) -> None:
     """More of anything at the last rest than at the one in the middle is a violation."""
     run = record()
-    run.rests[-1][name] += 1_000_000
+    run.rests[-1][name] += 10_000_000
     (line,) = violations(run)
-    assert f"1000000 more {name}" in line
+    assert f"10000000 more {name}" in line
 
 
 def test_growing_memory_is_told() -> None:
     """Memory that grows by more than the bound is a violation, and by less is none."""
-    assert violations(record(growth=0.4 * MESSAGE_BYTES)) == []
-    wrong = violations(record(growth=2 * MESSAGE_BYTES))
-    assert wrong
-    assert "bytes for each of 245000 messages" in wrong[-1]
-    assert slopes(record(growth=2))["messages"].bytes == pytest.approx(2)
+    name = "bytes of RSS per message"
+    found = slopes(record(growth=2))[name]
+    assert found.growth == pytest.approx(2)
+    middle = 40 * SLACK + 2 * 250_000
+    assert found.bound * found.count == pytest.approx(SLACK + FRAGMENTS * middle)
+    assert violations(record(growth=0.9 * found.bound)) == []
+    (line,) = violations(record(growth=1.2 * found.bound))
+    assert f"{name}, {found.count} times" in line
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_memory_that_cycles_leave_is_told(name: str) -> None:
+    """When nothing stays, growth with each cycle of the second half is a violation, of any kind."""
+    most, slack = ALONE[name]
+    for factor, told in ((0.9, 0), (1.1, 1)):
+        run = record()
+        for index, rest in enumerate(run.alone):
+            rest[name] += round(factor * (100 * most + slack / 4) * index)
+        assert len(violations(run)) == told
+        run.alone[5:] = [{**rest, name: run.alone[5][name]} for rest in run.alone[5:]]
+        assert violations(run) == []  # the first half does not count
 
 
 def test_what_the_processes_noticed_is_told() -> None:

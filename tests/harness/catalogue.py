@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import closing, opens, pinging, receiving, sending, servers, shutdown, steps, together
+from . import (
+    closing,
+    opens,
+    pinging,
+    receiving,
+    running,
+    sending,
+    servers,
+    shutdown,
+    steps,
+    together,
+)
 from .injection import Injection
 from .runner import FIRST_SEED
 from .scenario import Case, cases
@@ -13,7 +24,7 @@ SCENARIOS: Final = [
     scenario
     for module in (
         *(sending, receiving, pinging, closing, together, steps),
-        *(opens, servers, shutdown),
+        *(opens, servers, running, shutdown),
     )
     for scenario in module.SCENARIOS
 ]

@@ -20,6 +20,7 @@ from .content import LARGE
 from .deflated import DeflateError, Expected
 from .faults import ERRORS, INJECTED
 from .injection import CALL_KINDS
+from .links import ON_SOCKETS
 from .side import Side
 from .wire import Wire, WireError, parse
 from .world import CONNECT_TIMEOUT, DISCONNECT_TIMEOUT, PROBE_TIMEOUT, WRITE_TIMEOUT, World
@@ -128,7 +129,7 @@ def _longest(world: World) -> float:
     with the length of a TLS record garbled the peer waits for more.
     """
     fault = world.fault
-    kernel = world.transport == "sock" and fault.way
+    kernel = world.transport in ON_SOCKETS and fault.way
     unseen = fault.way == "receive" or fault.what == "garbage" or kernel
     return _ENDED_WITHIN + (_SILENCE if unseen else 0)
 
@@ -142,7 +143,7 @@ def _check_cause(world: World, outcome: BaseException | None) -> None:
         return
     cause = outcome.__cause__
     # A socket has errors of its own.
-    injected = world.fault.what in ERRORS and world.transport != "sock"
+    injected = world.fault.what in ERRORS and world.transport not in ON_SOCKETS
     if cause is None or (injected and INJECTED not in str(cause)):
         world.violate("I8", f"lost, and it does not say why: {outcome!r} from {cause!r}")
 

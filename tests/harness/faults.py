@@ -39,6 +39,7 @@ FAULTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "mem": {"send": _IN_MEMORY, "receive": _IN_MEMORY},
     "tls": {"send": (*_IN_MEMORY, "garbage"), "receive": _IN_MEMORY},
     "sock": {"send": _ON_SOCKETS, "receive": _ON_SOCKETS},
+    "unix": {"send": _ON_SOCKETS, "receive": _ON_SOCKETS},
 }
 
 # Bytes of a unit of the wire, for example a frame, each of which is a point.
@@ -116,7 +117,7 @@ class Fault:
                 chosen[link] = set(_chosen(link, sender))
             points += [total + n for n in range(size) if position + n in chosen[link]]
             total += size
-        limit = min(total, self._limits[way])
+        limit = min(total, self._limits.get(way, total))  # the body may not have ended
         return [*(point for point in points if point < limit), limit] if limit else []
 
 

@@ -11,9 +11,9 @@ from typing import Any, Final
 import trio
 
 import trio_ws
-from trio_ws import _writer
+from trio_ws import _unix, _writer
 from trio_ws._protocol import _deflate, _frames
-from trio_ws._transport import StreamTransport
+from trio_ws._transport import SocketTransport, StreamTransport
 from trio_ws._turns import Turns
 from trio_ws._writer import Writer
 
@@ -24,12 +24,17 @@ WRITER_MODULE: Final[Any] = _writer
 
 # Methods, as (class, name).
 SAY_GOODBYE: Final = (Writer, "goodbye")
+LEAVE: Final = (Connection, "_leave")
 SEND_IN_STEPS: Final = (Connection, "_send_in_steps")
 COMPRESS_IN_STEPS: Final = (Compressor, "steps")
 KEEP_THE_TURN: Final = (Turns, "reserve")
 TRANSPORT_SEND: Final = (StreamTransport, "send")
 TRANSPORT_RECEIVE: Final = (StreamTransport, "_receive")
 TRANSPORT_ACLOSE: Final = (StreamTransport, "aclose")
+SOCKET_ACLOSE: Final = (SocketTransport, "aclose")
+ACCEPT_FROM: Final = (trio_ws.WebSocketServer, "_accept_from")
+# Functions, as (module, name).
+REMOVE_STALE: Final = (_unix, "_remove_stale")
 
 
 def has_ended(conn: Any) -> trio.Event:
@@ -46,6 +51,12 @@ def give_up(conn: Any) -> None:
 def hurry(writer: Any, _code: int = 1001) -> None:
     """End without a word."""
     writer.hurry()
+
+
+async def leave_without_a_word(conn: Any, exc: BaseException | None, _code: int = 1001) -> None:
+    """End a connection because of an error or a cancellation, and tell nobody."""
+    conn._writer.hurry()
+    await trio.lowlevel.cancel_shielded_checkpoint()
 
 
 def check_sendable(conn: Any) -> None:
@@ -121,3 +132,18 @@ async def hand_over(conn: Any, queue: Callable[[], None]) -> None:
 def flush(conn: Any) -> None:
     """Send what is queued."""
     conn._writer.flush()
+
+
+async def serve_from(server: Any, listener: trio.abc.Listener[Any], handlers: trio.Nursery) -> None:
+    """Accept clients and start their tasks, until cancelled."""
+    while True:
+        handlers.start_soon(server._serve, await listener.accept())
+
+
+async def shut_down(server: Any, code: int, *, accepting: bool = False) -> None:
+    """What a graceful shutdown does while nothing cuts it short."""
+    if not accepting:
+        server._accepting.cancel()
+    for session in server._sessions.copy():
+        session.shut_down(code, None)
+    await server._all_ended()

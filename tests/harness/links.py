@@ -17,7 +17,9 @@ import trio
 from .faults import ERRORS, Fault
 
 # The largest pieces of opening handshakes.
-SMALL: Final = {"mem": 96, "tls": 400, "sock": 96}
+SMALL: Final = {"mem": 96, "tls": 400, "sock": 96, "unix": 96}
+# The transports whose bytes go through a kernel.
+ON_SOCKETS: Final = frozenset({"sock", "unix"})
 # What travels at once before `Link.chop` is called: opening handshakes are not always the subject.
 _WHOLE: Final = 1 << 20
 

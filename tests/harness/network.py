@@ -53,6 +53,11 @@ class Network(trio.abc.Listener[trio.abc.Stream]):
     # The client's side
 
     @property
+    def client_options(self) -> Any:
+        """Of every client that connects by itself."""
+        return self.options
+
+    @property
     def ssl_context(self) -> ssl.SSLContext | None:
         """A client's, if TLS is spoken."""
         return tls_contexts()[0] if self._world.transport == "tls" else None
@@ -74,9 +79,7 @@ class Network(trio.abc.Listener[trio.abc.Stream]):
     async def connect(self, host: str, port: int) -> trio.abc.Stream:
         """What `trio.open_tcp_stream` is for the library."""
         await trio.lowlevel.checkpoint()
-        link = self._world.new_link(step=SMALL[self._world.transport])
-        link.chop()
-        self._links[self._paths[trio.lowlevel.current_task()]] = link
+        link = self._new_link()
         client, server = self._world.new_plain_ends(link)
         try:
             self._incoming.send_nowait(server)
@@ -86,11 +89,32 @@ class Network(trio.abc.Listener[trio.abc.Stream]):
             raise ConnectionRefusedError(f"{host}:{port}") from None
         return client
 
+    def _new_link(self) -> Link:
+        """The link on which the current task will ask for what it has said."""
+        link = self._world.new_link(step=SMALL[self._world.transport])
+        link.chop()
+        self._links[self._paths[trio.lowlevel.current_task()]] = link
+        return link
+
+    async def open_stream(self, path: str) -> trio.abc.Stream:
+        """A stream to the server, for a client that is not the library's."""
+        self.expect(path)
+        stream = await self.connect(HOST, PORT)
+        if self.ssl_context is None:
+            return stream
+        return trio.SSLStream(stream, self.ssl_context, server_hostname=HOST, https_compatible=True)
+
     def side(self, role: str, path: str) -> Side:
         """The end `role` of the link on which `path` was asked for."""
         return self._world.sides[self._links[path]][role]
 
     # The server's side
+
+    async def listen(self) -> list[trio.abc.Listener[Any]]:
+        """What a server that is not `serve_websocket` listens on."""
+        if self.server_ssl_context is None:
+            return await self._listen(PORT)
+        return await self._listen_tls(PORT, self.server_ssl_context)
 
     async def _listen(self, port: int, **_: object) -> list[trio.abc.Listener[Any]]:
         await trio.lowlevel.checkpoint()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -13,6 +15,7 @@ import trio_ws
 from .network import PORT, Network
 from .scenario import Scenario
 from .side import Side
+from .unix import UnixNetwork
 from .world import World
 
 NetworkBody = Callable[[World, Network], Awaitable[None]]
@@ -28,9 +31,14 @@ def networked(
 
     def append(body: NetworkBody) -> NetworkBody:
         async def run(world: World) -> None:
-            network = Network(world)
-            world.left_over.append(network)
-            with network.installed():
+            with ExitStack() as stack:
+                if world.transport == "unix":
+                    folder = stack.enter_context(tempfile.TemporaryDirectory())
+                    network: Network = UnixNetwork(world, folder)
+                else:
+                    network = Network(world)
+                world.left_over.append(network)
+                stack.enter_context(network.installed())
                 await body(world, network)
 
         name = fields.get("name") or body.__name__
@@ -66,7 +74,9 @@ async def client(network: Network, path: str) -> None:
     """A client that talks, and ends as it may."""
     try:
         url = network.url(path)
-        async with trio_ws.open_websocket_url(url, network.ssl_context, **network.options) as conn:
+        async with trio_ws.open_websocket_url(
+            url, network.ssl_context, **network.client_options
+        ) as conn:
             await talk(adopt(network, "client", path, conn))
     except DOCUMENTED:
         pass
@@ -76,7 +86,14 @@ async def start_server(
     world: World, network: Network, handler: Callable[..., Awaitable[None]], **options: Any
 ) -> trio_ws.WebSocketServer:
     """A server in the background."""
-    server: trio_ws.WebSocketServer = await world.background.start(
+    server: trio_ws.WebSocketServer
+    if world.transport == "unix":
+        server = trio_ws.WebSocketServer(
+            partial(handler, network), await network.listen(), **(network.options | options)
+        )
+        await world.background.start(server.run)
+        return server
+    server = await world.background.start(
         partial(
             trio_ws.serve_websocket,
             partial(handler, network),

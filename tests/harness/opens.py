@@ -21,7 +21,7 @@ SCENARIOS: list[Scenario] = []
 scenario = partial(networked, SCENARIOS)
 
 
-@scenario("client", more=(("takeover", "mem", "client"),))
+@scenario("client", more=(("takeover", "mem", "client"), ("plain", "unix", "client")))
 async def open_websocket_url(world: World, network: Network) -> None:
     """From the URL to the end of the block."""
     world.owns_connection = True
@@ -29,13 +29,19 @@ async def open_websocket_url(world: World, network: Network) -> None:
 
     async def call() -> None:
         url = network.url("/a")
-        async with trio_ws.open_websocket_url(url, network.ssl_context, **network.options) as conn:
+        async with trio_ws.open_websocket_url(
+            url, network.ssl_context, **network.client_options
+        ) as conn:
             await talk(adopt(network, "client", "/a", conn))
 
     await enclosed(world, call)
 
 
-@scenario("client", kinds=("scope", "woken", "deadline", "nursery", "anywhere"))
+@scenario(
+    "client",
+    kinds=("scope", "woken", "deadline", "nursery", "anywhere"),
+    more=(("plain", "unix", "client"),),
+)
 async def open_websocket(world: World, network: Network) -> None:
     """From the address to an exception that leaves the block as it is."""
     world.owns_connection = True
@@ -45,7 +51,7 @@ async def open_websocket(world: World, network: Network) -> None:
         network.expect("/a")
         use_ssl = network.ssl_context or False
         async with trio_ws.open_websocket(
-            HOST, PORT, "/a", use_ssl=use_ssl, **network.options
+            HOST, PORT, "/a", use_ssl=use_ssl, **network.client_options
         ) as conn:
             side = adopt(network, "client", "/a", conn)
             await talk(side, 2)
@@ -73,7 +79,7 @@ async def connect_websocket_url(world: World, network: Network) -> None:
     await world.run_victim(call, nursery=nursery.cancel_scope)
 
 
-@scenario("client")
+@scenario("client", more=(("plain", "unix", "client"),))
 async def connect_websocket(world: World, network: Network) -> None:
     """The same with an address; the connection is left open."""
     await start_server(world, network, echo)
@@ -82,7 +88,12 @@ async def connect_websocket(world: World, network: Network) -> None:
     async def call() -> None:
         network.expect("/a")
         conn = await trio_ws.connect_websocket(
-            nursery, HOST, PORT, "/a", use_ssl=network.ssl_context or False, **network.options
+            nursery,
+            HOST,
+            PORT,
+            "/a",
+            use_ssl=network.ssl_context or False,
+            **network.client_options,
         )
         adopt(network, "client", "/a", conn)
 

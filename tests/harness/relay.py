@@ -1,4 +1,4 @@
-"""Links over socket pairs: what an end writes to its socket is carried to the other end's."""
+"""Links over sockets: what an end writes to its socket is carried to the other end's."""
 
 from __future__ import annotations
 
@@ -11,12 +11,20 @@ from .links import Link
 
 
 class Relay:
-    """Carries bytes between two socket pairs and logs them: neither end knows of it."""
+    """Carries bytes between two sockets and logs them: neither end knows of it.
 
-    def __init__(self, link: Link) -> None:
+    Args:
+        link: what knows of them.
+        near: connected to the client's.
+        far: connected to the server's.
+    """
+
+    def __init__(
+        self, link: Link, near: trio.socket.SocketType, far: trio.socket.SocketType
+    ) -> None:
         self._link = link
-        self.client, self._near = _socket_pair()
-        self.server, self._far = _socket_pair()
+        self._near = near
+        self._far = far
 
     async def run(self) -> None:
         """Carry until both directions have ended, or cancelled."""
@@ -66,14 +74,15 @@ class Relay:
             await trio.sleep_forever()
         elif fault.what == "end":
             link.cut()
-        elif fault.what == "closed":
+        elif fault.what == "closed" and fault.role in link.sockets:
             link.sockets[fault.role].socket.close()
         else:
             self._near.close()
             self._far.close()
 
 
-def _socket_pair() -> tuple[trio.SocketStream, trio.socket.SocketType]:
+def socket_pair() -> tuple[trio.SocketStream, trio.socket.SocketType]:
+    """A stream for the library, and the other end of it."""
     ours, theirs = socket.socketpair()
     for sock in (ours, theirs):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # so that writes are cut

@@ -18,6 +18,7 @@ import trio.testing
 from .checks import check_left_over, check_victim, check_wires, finish
 from .injection import Injection
 from .internals import has_ended
+from .links import ON_SOCKETS
 from .points import every_point, some_points
 from .scenario import Case, Scenario
 from .tally import Tally
@@ -99,7 +100,7 @@ def _scheduled(seed: int) -> Generator[None, None, None]:
 
 
 def _count_descriptors(case: Case) -> int:
-    if case.transport != "sock" or not os.path.isdir(_FDS):
+    if case.transport not in ON_SOCKETS or not os.path.isdir(_FDS):
         return 0
     return len(os.listdir(_FDS))
 

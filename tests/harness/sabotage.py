@@ -7,13 +7,15 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import warnings
 from collections import Counter
 from typing import Any, Final
 
 import trio
 
-from . import internals, sabotage_deflate, sabotage_faults
+from . import internals, sabotage_deflate, sabotage_faults, sabotage_servers
 from .catalogue import CASES
 from .defects import Sabotage, replaced
 from .internals import SAY_GOODBYE, TRANSPORT_ACLOSE, WRITER_MODULE, Connection
@@ -126,6 +128,7 @@ SABOTAGES: Final = {
         ),
         *sabotage_faults.SABOTAGES,
         *sabotage_deflate.SABOTAGES,
+        *sabotage_servers.SABOTAGES,
     )
 }
 
@@ -138,6 +141,9 @@ def found(sabotage: Sabotage) -> Counter[str]:
             counts.update(map(invariant, run_all(CASES[name], 1).violations))
             if sabotage.finds & counts.keys():
                 break
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sockets that were left open: nobody else is to blame
+        gc.collect()
     return counts
 
 

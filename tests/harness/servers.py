@@ -142,12 +142,7 @@ async def http_handler(world: World, network: Network) -> None:
 
 async def _get(network: Network, path: str) -> bytes:
     """An ordinary request; returns the answer."""
-    network.expect(path)
-    stream = await network.connect(HOST, PORT)
-    if network.ssl_context is not None:
-        stream = trio.SSLStream(
-            stream, network.ssl_context, server_hostname=HOST, https_compatible=True
-        )
+    stream = await network.open_stream(path)
     answer = b""
     # No client waits for an answer for ever.
     with suppress(trio.BrokenResourceError, OSError), trio.move_on_after(60):

@@ -16,7 +16,7 @@ from trio_ws import Limits, PerMessageDeflate
 from .faults import Fault
 from .injection import Injection, Injector
 from .links import Link, MemoryEnd
-from .relay import Relay
+from .relay import Relay, socket_pair
 from .side import Side
 from .tls import HOST, tls_contexts
 
@@ -65,7 +65,7 @@ class World:
     """What a scenario has at hand.
 
     Args:
-        transport: "mem", "tls" or "sock".
+        transport: "mem", "tls" or "sock"; on a network also "unix".
         role: which end the victim is on.
         seed: of all that is chosen at random.
         injection: where to cancel, or None for a run that counts.
@@ -134,10 +134,10 @@ class World:
     def new_plain_ends(self, link: Link) -> tuple[trio.abc.Stream, trio.abc.Stream]:
         """The client's and the server's stream over `link`, without TLS."""
         if self.transport == "sock":
-            relay = Relay(link)
-            link.sockets = {"client": relay.client, "server": relay.server}
-            self.background.start_soon(relay.run)
-            return relay.client, relay.server
+            (client, near), (server, far) = socket_pair(), socket_pair()
+            link.sockets = {"client": client, "server": server}
+            self.background.start_soon(Relay(link, near, far).run)
+            return client, server
         return MemoryEnd(link, "client"), MemoryEnd(link, "server")
 
     def new_ends(self, link: Link) -> tuple[trio.abc.Stream, trio.abc.Stream]:

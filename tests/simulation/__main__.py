@@ -17,7 +17,7 @@ import time
 
 from . import sabotage
 from .batch import Summary, run_batch
-from .plan import make_plan
+from .making import make_plan
 from .run import run
 from .shrink import kinds, minimal, shrink
 

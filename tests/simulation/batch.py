@@ -15,7 +15,7 @@ from itertools import count, islice
 from types import FrameType
 from typing import Final
 
-from .plan import make_plan
+from .making import make_plan
 from .run import run
 
 # Seeds that a process runs before it reports.
@@ -36,6 +36,7 @@ class Summary:
     connections: int = 0
     messages: int = 0
     losses: int = 0
+    answers: int = 0
     cpu_seconds: float = 0.0
     failures: dict[int, list[str]] = field(default_factory=dict)
 
@@ -45,6 +46,7 @@ class Summary:
         self.connections += other.connections
         self.messages += other.messages
         self.losses += other.losses
+        self.answers += other.answers
         self.cpu_seconds += other.cpu_seconds
         self.failures.update(other.failures)
 
@@ -60,7 +62,8 @@ class Summary:
         return (
             f"{self.worlds} worlds, {len(self.failures)} with violations {dict(self.kinds())}; "
             f"{self.connections} connections, {self.losses} ends of which were cut off, "
-            f"{self.messages} messages received; {self.cpu_seconds:.1f} CPU seconds"
+            f"{self.messages} messages received, {self.answers} requests answered; "
+            f"{self.cpu_seconds:.1f} CPU seconds"
         )
 
 
@@ -78,6 +81,7 @@ def run_seeds(seeds: list[int]) -> Summary:
             summary.connections += outcome.connections
             summary.messages += outcome.messages
             summary.losses += outcome.losses
+            summary.answers += outcome.answers
             if outcome.violations:
                 summary.failures[seed] = outcome.violations
     finally:

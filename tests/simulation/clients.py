@@ -134,7 +134,7 @@ class _Use:
                         nursery, host, 80, path, use_ssl=context or False, **options
                     )
                 else:
-                    stream = await network.stream(plan)
+                    stream = await network.stream(self._session)
                     conn = await trio_ws.wrap_client_stream(
                         nursery, stream, network.host(plan), path, **options
                     )

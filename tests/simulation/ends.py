@@ -138,7 +138,8 @@ class End:
             self.violate("state", f"{what} raised {exc!r} on an open connection")
         if exc.reason is None:
             self.violate("state", f"{what} raised {exc!r} without a reason")
-        if isinstance(exc, trio.ClosedResourceError) and not (self.leaving or self.shut_down):
+        ending = self.leaving or self.shut_down or (self.role == "server" and self.world.ending)
+        if isinstance(exc, trio.ClosedResourceError) and not ending:
             self.violate("state", f"{what} raised {exc!r}, and nobody here has closed")
 
     async def send(self, size: int) -> None:
@@ -221,7 +222,8 @@ class End:
         if stats.messages_queued > options["message_queue_size"]:
             self.violate("statistics", f"the queue holds too much: {stats}")
         room = options["limits"].send_buffer_size
-        if stats.bytes_buffered > room + self.out.largest + 1000:
+        # In a small window what cannot be compressed grows by an eighth (zlib's deflateBound).
+        if stats.bytes_buffered > room + self.out.largest * 9 // 8 + 1000:
             self.violate("statistics", f"the buffer holds too much: {stats}")
 
 

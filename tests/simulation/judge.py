@@ -14,7 +14,8 @@ from tests.harness.deflated import DeflateError
 from tests.harness.wire import HEAD_END, Wire, WireError, parse
 
 from .ends import End
-from .model import Flow, Sent, key_of
+from .model import Sent
+from .visits import judge_visit
 from .world import Session, World
 
 # Messages of up to this size, and a link that is not struck: nobody waits for room for long.
@@ -45,6 +46,8 @@ def judge(world: World) -> None:
             _judge_session(world, session)
         elif world.is_calm(session) and not session.struck:
             world.violate("calm", f"{session.plan.name}: never connected: {session.refused!r}")
+    for visit in world.visits.values():
+        judge_visit(world, visit)
     for sockets in world.network.sockets:
         if sockets.open_ends:
             world.violate("streams", f"open sockets: {sockets.open_ends}")
@@ -93,23 +96,10 @@ def _hear(session: Session, role: str, logs: dict[str, bytes]) -> _Heard:
     return _Heard(wire, parse(log[:end], client=client, answer=answer))
 
 
-def _sent(flow: Flow, wire: Wire) -> list[Sent]:
-    """The messages on a wire, as the model knows them."""
-    found = []
-    for message in wire.messages:
-        key = key_of(message)
-        sent = flow.by_key.get(key) if key is not None else None
-        if sent is None or sent.value != message:
-            flow.violate("whole", f"on the wire: {message[:60]!r}")
-        else:
-            found.append(sent)
-    return found
-
-
 def _judge_wire(world: World, sender: End, receiver: End, wire: Wire) -> list[Sent]:
     """What was sent is what `send` says: in order, once, and nothing that was cancelled."""
     flow = sender.out
-    found = _sent(flow, wire)
+    found = flow.identify(wire.messages)
     numbers = [sent.number for sent in found]
     if any(second <= first for first, second in pairwise(numbers)):
         sender.violate("order", f"on the wire: {numbers}")
@@ -149,7 +139,7 @@ def _judge_received(
 ) -> None:
     """No gap, and nothing of what has arrived is lost."""
     received = sorted(sent.number for sent in receiver.into.received)
-    arrived = [sent.number for sent in _sent(sender.out, read)]
+    arrived = [sent.number for sent in sender.out.identify(read.messages)]
     if received != arrived[: len(received)]:
         receiver.violate("gap", f"received {received} of {arrived}")
     end = receiver.drained
@@ -194,7 +184,8 @@ def _judge_close(end: End, own: Wire, read: Wire) -> None:
 def _judge_quiet(session: Session) -> None:
     """Where nothing cuts a connection off, both ends close it."""
     plan, link, client, server = session.plan, session.link, session.client, session.server
-    slow = {plan.receiving, plan.server_receiving} & {"slow"} or plan.handler in _SLOW
+    late = {plan.receiving, plan.server_receiving} & {"slow", "busy"}
+    slow = late or plan.handler in _SLOW
     if link is None or link.struck or client.conn is None or slow:
         return
     if client.forced or server.forced:

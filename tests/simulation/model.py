@@ -1,7 +1,8 @@
 """The model: what each end has sent and received, and what that allows.
 
 It knows nothing of the library. Each message has a number, in the order of the calls that send it,
-and a checksum; its state is how its call has ended.
+and a checksum; its state is how its call has ended. An empty one bears neither: it has to be the
+next one of its type that may come.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Final
 
 # Bytes of content to cut messages from.
 _STOCK: Final = 1 << 18
+# The size of a message that has not even a number.
+EMPTY: Final = -1
 
 
 @cache
@@ -26,6 +29,8 @@ def _stock() -> tuple[str, bytes]:
 
 def compose(key: str, size: int, rng: random.Random) -> str | bytes:
     """A message of about `size` characters or bytes: its key, a checksum, and content."""
+    if size == EMPTY:
+        return rng.choice(("", b""))
     text, binary = _stock()
     start = rng.randrange(_STOCK - size)
     if rng.random() < 0.5:
@@ -88,9 +93,8 @@ class Flow:
 
     def note(self, message: str | bytes, receiver: str) -> Sent | None:
         """A call has received `message`, in the task `receiver`."""
-        key = key_of(message)
-        sent = None if key is None else self.by_key.get(key)
-        if sent is None or sent.value != message or type(sent.value) is not type(message):
+        sent = self._find(message) if message else self._next_empty(message)
+        if sent is None:
             self.violate("whole", f"{self.name}: received {message[:60]!r} ({len(message)})")
             return None
         if sent.key in self._seen:
@@ -103,6 +107,36 @@ class Flow:
         self._last[receiver] = sent.number
         self.received.append(sent)
         return sent
+
+    def _find(self, message: str | bytes) -> Sent | None:
+        """What was sent as `message`, by its key; None if it is not the same."""
+        key = key_of(message)
+        sent = None if key is None else self.by_key.get(key)
+        return sent if sent is not None and sent.value == message else None
+
+    def _next_empty(self, message: str | bytes) -> Sent | None:
+        """Of all empty messages of a type the first that may come now."""
+        for sent in self.sent:
+            if sent.value == message and sent.key not in self._seen and sent.state != "cancelled":
+                return sent
+        return None
+
+    def identify(self, messages: list[str | bytes]) -> list[Sent]:
+        """The messages on a wire, as they were sent; those that were not are violations."""
+        found: list[Sent] = []
+        last = -1
+        for message in messages:
+            if message:
+                sent = self._find(message)
+            else:
+                later = (one for one in self.sent[last + 1 :] if one.value == message)
+                sent = next((one for one in later if one.state != "cancelled"), None)
+            if sent is None:
+                self.violate("whole", f"on the wire: {message[:60]!r}")
+            else:
+                last = max(last, sent.number)
+                found.append(sent)
+        return found
 
     def cancelled(self, sent: Sent) -> None:
         """The call that sends has raised `trio.Cancelled`."""

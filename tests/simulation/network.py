@@ -13,11 +13,11 @@ import trio
 import trustme
 
 from .links import Link, MemoryEnd
-from .plan import SessionPlan
+from .plan import SessionPlan, VisitPlan
 from .sockets import SocketEnds
 
 if TYPE_CHECKING:
-    from .world import World
+    from .world import Session, Visit, World
 
 _BACKLOG: Final = 100
 
@@ -82,6 +82,16 @@ class Network:
         tls = trio.SSLListener(inner, tls_contexts()[1], https_compatible=True)
         return [self.plain, tls]
 
+    async def _listen(self, port: int, **_: object) -> list[trio.abc.Listener[Any]]:
+        await trio.lowlevel.checkpoint()
+        return self.listeners()[:1]
+
+    async def _listen_tls(
+        self, port: int, ssl_context: ssl.SSLContext, **_: object
+    ) -> list[trio.abc.Listener[Any]]:
+        await trio.lowlevel.checkpoint()
+        return self.listeners()[1:]
+
     @staticmethod
     def host(plan: SessionPlan) -> str:
         """The name by which `connect` knows the session."""
@@ -93,7 +103,7 @@ class Network:
         return f"/{plan.name}"
 
     @staticmethod
-    def client_context(plan: SessionPlan) -> ssl.SSLContext | None:
+    def client_context(plan: SessionPlan | VisitPlan) -> ssl.SSLContext | None:
         """For a client that speaks TLS."""
         return tls_contexts()[0] if plan.link.transport == "tls" else None
 
@@ -113,35 +123,37 @@ class Network:
 
         with (
             mock.patch.object(trio, "open_tcp_stream", self._connect),
+            mock.patch.object(trio, "open_tcp_listeners", self._listen),
+            mock.patch.object(trio, "open_ssl_over_tcp_listeners", self._listen_tls),
             mock.patch.object(trio.SSLStream, "receive_some", logging_receive_some),
         ):
             yield
 
     async def _connect(self, host: str, port: int) -> trio.abc.Stream:
         """What `trio.open_tcp_stream` is in a world."""
-        return await self._link(self._world.sessions[host.removesuffix(".test")].plan)
+        return await self._link(self._world.sessions[host.removesuffix(".test")])
 
-    async def stream(self, plan: SessionPlan) -> trio.abc.Stream:
-        """A stream that has connected, for `wrap_client_stream`."""
-        stream = await self._link(plan)
-        context = self.client_context(plan)
+    async def stream(self, party: Session | Visit) -> trio.abc.Stream:
+        """A stream that has connected, for a client that is not the library's, or wraps it."""
+        stream = await self._link(party)
+        context = self.client_context(party.plan)
         if context is None:
             return stream
         return trio.SSLStream(stream, context, server_hostname=self.tls_name, https_compatible=True)
 
-    async def _link(self, plan: SessionPlan) -> trio.abc.Stream:
+    async def _link(self, party: Session | Visit) -> trio.abc.Stream:
         """A new link to the server."""
-        session, world = self._world.sessions[plan.name], self._world
-        await trio.sleep(session.rng.random() * plan.link.latency)
+        plan, world = party.plan, self._world
+        await trio.sleep(party.rng.random() * plan.link.latency)
         for fault in plan.faults:
             if fault.kind == "hang":
-                session.struck = True
+                party.struck = True
                 await trio.sleep(fault.seconds)
             elif fault.kind == "refuse":
-                session.struck = True
+                party.struck = True
                 raise Refused(f"{plan.name}: {fault.name}")
         faults = tuple(fault for fault in plan.faults if fault.kind not in {"hang", "refuse"})
-        link = session.link = Link(
+        link = party.link = Link(
             plan.name, world.plan.seed, plan.link, faults, world.trace, world.nursery
         )
         listener = self._secret if plan.link.transport == "tls" else self.plain

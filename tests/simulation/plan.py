@@ -1,18 +1,10 @@
-"""What a seed stands for: a plan of a world, from which parts can be dropped.
-
-All that is chosen at random comes from generators with names of their own, so that a dropped client
-or fault changes nothing else in the plan.
-"""
+"""What a seed stands for: a plan of a world, from which parts can be dropped."""
 
 from __future__ import annotations
 
-import math
-import random
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any, Final
-
-from trio_ws import Limits, PerMessageDeflate
+from typing import Any, Final, TypeVar
 
 # Virtual seconds.
 CONNECT_TIMEOUT: Final = 8.0
@@ -33,10 +25,16 @@ ENDINGS: Final = (
     "done", "aclose", "raise", "cancel", "deadline", "nursery", "wait", "force", "twice",
     "hasty",
 )  # fmt: skip
-RECEIVING: Final = ("plain", "iterate", "impatient", "poll", "slow", "shared", "text")
+# "busy" reads nothing before the connection has ended.
+RECEIVING: Final = ("plain", "iterate", "impatient", "poll", "slow", "shared", "text", "busy")
 CALM_RECEIVING: Final = ("plain", "iterate", "impatient", "poll", "shared")
 FAULTS: Final = ("stall", "freeze", "reset", "fin", "refuse", "hang")
 EVENTS: Final = ("jump", "jump", "shutdown", "hasty shutdown", "cancel")
+# How a server is run: in its own nursery or the user's, as two of `trio_ws.serve_websocket`, or as
+# a loop that calls `trio_ws.wrap_server_stream`.
+SERVERS: Final = ("own", "serve", "user", "wrap")
+# What ordinary requests ask of the ``http_handler``; the last one never comes to its end.
+PAGES: Final = ("page", "page", "large", "slow", "raise", "half")
 
 
 @dataclass(frozen=True)
@@ -96,6 +94,7 @@ class SessionPlan:
     messages: int
     pings: int
     largest: int
+    empties: float
     pause: float
     cancels: float
     faults: tuple[Fault, ...]
@@ -111,6 +110,29 @@ class ClientPlan:
 
 
 @dataclass(frozen=True)
+class VisitPlan:
+    """A client that sends an ordinary HTTP request.
+
+    Args:
+        name: for `Plan.without`, and its path.
+        starts_at: when.
+        link: to the server.
+        method: of the request.
+        page: one of `PAGES`.
+        patience: seconds after which it goes away.
+        faults: what befalls the link.
+    """
+
+    name: str
+    starts_at: float
+    link: LinkPlan
+    method: str
+    page: str
+    patience: float
+    faults: tuple[Fault, ...]
+
+
+@dataclass(frozen=True)
 class Event:
     """Something that befalls the whole world at some time."""
 
@@ -122,10 +144,11 @@ class Event:
 
 @dataclass(frozen=True)
 class ServerPlan:
-    """The server: "own" nursery, the "user"'s, or a loop that calls "wrap"_server_stream."""
+    """The server: one of `SERVERS`, with or without a ``handler_error`` and an ``http_handler``."""
 
     kind: str
     catches: bool
+    has_pages: bool
     options: dict[str, Any]
 
 
@@ -136,16 +159,19 @@ class Plan:
     seed: int
     server: ServerPlan
     clients: tuple[ClientPlan, ...]
+    visits: tuple[VisitPlan, ...]
     events: tuple[Event, ...]
 
     def names(self) -> list[str]:
         """All that can be dropped, the large things first."""
         sessions = [session for client in self.clients for session in client.sessions]
+        parties: list[SessionPlan | VisitPlan] = [*sessions, *self.visits]
         return [
             *(client.name for client in self.clients),
+            *(visit.name for visit in self.visits),
             *(event.name for event in self.events),
             *(session.name for session in sessions),
-            *(fault.name for session in sessions for fault in session.faults),
+            *(fault.name for party in parties for fault in party.faults),
         ]
 
     def without(self, dropped: Collection[str]) -> Plan:
@@ -157,138 +183,27 @@ class Plan:
                 for client in self.clients
                 if client.name not in dropped
             ),
+            visits=tuple(
+                _with_kept_faults(visit, dropped)
+                for visit in self.visits
+                if visit.name not in dropped
+            ),
             events=tuple(event for event in self.events if event.name not in dropped),
         )
 
 
+_Party = TypeVar("_Party", "SessionPlan", "VisitPlan")
+
+
 def _kept_sessions(client: ClientPlan, dropped: Collection[str]) -> tuple[SessionPlan, ...]:
     return tuple(
-        replace(
-            session,
-            faults=tuple(fault for fault in session.faults if fault.name not in dropped),
-        )
+        _with_kept_faults(session, dropped)
         for session in client.sessions
         if session.name not in dropped
     )
 
 
-def make_plan(seed: int) -> Plan:
-    """The plan of a seed."""
-    rng = random.Random(f"{seed}")
-    tight = rng.random() < 0.5  # options and links that make everybody wait
-    deflates = rng.random() < 0.5
-    count = min(rng.randint(3, 12), rng.randint(3, 12))
-    events = tuple(
-        Event(f"e{number}", rng.choice(EVENTS), rng.uniform(0.05, 4), rng.choice((0.3, 3, 30)))
-        for number in range(rng.choice((0, 0, 0, 1, 1, 2)))
-    )
-    server = ServerPlan(
-        kind=rng.choice(("own", "own", "user", "wrap")),
-        catches=rng.random() < 0.8,
-        options=_options(rng, tight=tight, deflate=_deflate(rng, deflates=deflates)),
-    )
-    if server.kind != "wrap" and rng.random() < 0.1:
-        server.options["max_connections"] = rng.randint(2, 4)
-    clients = tuple(
-        _client(seed, number, tight=tight, deflates=deflates) for number in range(count)
-    )
-    return Plan(seed, server, clients, events)
-
-
-def _deflate(rng: random.Random, *, deflates: bool) -> PerMessageDeflate | None:
-    if rng.random() < 0.2 or not deflates:
-        return None
-    return PerMessageDeflate(
-        server_no_context_takeover=rng.random() < 0.3,
-        client_no_context_takeover=rng.random() < 0.3,
-        server_max_window_bits=rng.choice((9, 12, 15)),
-        client_max_window_bits=rng.choice((9, 12, 15)),
-        threshold=rng.choice((0, 30, 64)),
-    )
-
-
-def _options(
-    rng: random.Random, *, tight: bool, deflate: PerMessageDeflate | None
-) -> dict[str, Any]:
-    limits = Limits(
-        send_buffer_size=rng.choice((0, 60, 500)) if tight else rng.choice((500, 64 * 1024)),
-        write_timeout=rng.choice((8, 30)),
-        message_timeout=rng.choice((math.inf, math.inf, 20)),
-        message_queue_bytes=rng.choice((None, None, 1, 2000)),
-    )
-    return {
-        "message_queue_size": rng.choice((1, 2, 3, 16)) if tight else 16,
-        "receive_buffer_size": rng.choice((None, None, 9, 40)) if tight else None,
-        "ping_interval": rng.choice((None, 0.5, 2, 20)),
-        "ping_timeout": rng.choice((None, 3, 20)),
-        "connect_timeout": CONNECT_TIMEOUT,
-        "disconnect_timeout": DISCONNECT_TIMEOUT,
-        "compression": deflate,
-        "limits": limits,
-    }
-
-
-def _client(seed: int, number: int, *, tight: bool, deflates: bool) -> ClientPlan:
-    rng = random.Random(f"{seed}/{number}")
-    count = rng.choice((1, 1, 1, 2, 2, 3))
-    return ClientPlan(
-        f"c{number}",
-        rng.choice((0, 0, rng.uniform(0, 2))),
-        tuple(
-            _session(seed, f"c{number}.{index}", tight=tight, deflates=deflates)
-            for index in range(count)
-        ),
-    )
-
-
-def _session(seed: int, name: str, *, tight: bool, deflates: bool) -> SessionPlan:
-    rng = random.Random(f"{seed}/{name}")
-    calm = rng.random() < 0.35
-    messages = rng.choice((1, 2, 3, 5, 8))
-    narrow = rng.random() < (0.5 if tight else 0.2)
-    link = LinkPlan(
-        transport=rng.choice(("mem", "mem", "mem", "sock", "sock", "tls")),
-        latency=rng.choice((0, 0.001, 0.05)),
-        grain=rng.choice((8, 40, 200)) if narrow else rng.choice((0, 0, 300)),
-        window=rng.choice((100, 600, 4000)) if narrow else 1 << 16,
-    )
-    large = 300 if tight or narrow else rng.choice((300, 1500, 20_000))
-    if not (tight or narrow) and rng.random() < 0.05:
-        large = 200_000
-    options = _options(rng, tight=tight, deflate=_deflate(rng, deflates=deflates))
-    if not calm and rng.random() < 0.1:
-        options["max_message_size"] = 200  # some are larger, and end the connection with 1009
-    return SessionPlan(
-        name=name,
-        calm=calm,
-        way=rng.choice(("open", "open", "url", "connect", "wrap")),
-        link=link,
-        options=options,
-        subprotocol=rng.choice((None, *SUBPROTOCOLS)),
-        handler=rng.choice(CALM_HANDLERS if calm else HANDLERS),
-        receiving=rng.choice(CALM_RECEIVING if calm else RECEIVING),
-        server_receiving=rng.choice(CALM_RECEIVING if calm else RECEIVING),
-        ending="done" if calm else rng.choice(ENDINGS),
-        ending_at=rng.choice((0, rng.uniform(0, 0.2), rng.uniform(0, 3))),
-        senders=rng.choice((1, 1, 2, 3)),
-        messages=messages if large <= 20_000 else 2,
-        pings=rng.choice((0, 0, 1, 3)),
-        largest=large,
-        pause=rng.choice((0, 0, 0.01, 0.3)),
-        cancels=rng.choice((0, 0.2, 0.6)),
-        faults=() if calm else _faults(rng, name),
-    )
-
-
-def _faults(rng: random.Random, session: str) -> tuple[Fault, ...]:
-    return tuple(
-        Fault(
-            name=f"{session}.f{number}",
-            kind=rng.choice(FAULTS),
-            direction=rng.choice(("client", "server")),
-            at=rng.choice((None, rng.uniform(0, 0.1), rng.uniform(0, 2))),
-            after=rng.choice((rng.randint(1, 400), rng.randint(200, 3000))),
-            seconds=rng.choice((0.2, 2, 15)),
-        )
-        for number in range(rng.choice((0, 0, 1, 1, 2)))
+def _with_kept_faults(party: _Party, dropped: Collection[str]) -> _Party:
+    return replace(
+        party, faults=tuple(fault for fault in party.faults if fault.name not in dropped)
     )

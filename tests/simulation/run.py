@@ -18,12 +18,12 @@ import trio.testing
 
 from trio_ws._protocol import _mask
 
-from . import clients, servers
+from . import clients, servers, visits
 from .judge import judge
 from .network import tls_contexts
 from .plan import WORLD_LIMIT, Plan
 from .trace import Trace
-from .world import World
+from .world import Session, Visit, World
 
 # Virtual seconds that a wait which cannot be cancelled is given beyond the limit.
 _PATIENCE: Final = 20.0
@@ -43,6 +43,7 @@ class Outcome:
     messages: int
     connections: int
     losses: int
+    answers: int
 
 
 def run(plan: Plan) -> Outcome:
@@ -71,6 +72,7 @@ def run(plan: Plan) -> Outcome:
         world.trace,
         messages=sum(len(end.into.received) for end in ends),
         connections=sum(end.role == "client" for end in ends),
+        answers=sum(visit.has_ended for visit in world.visits.values()),
         losses=sum(end.conn.closed.code == 1006 for end in ends if end.conn and end.conn.closed),
     )
 
@@ -120,6 +122,8 @@ async def _main(world: World) -> None:
             async with trio.open_nursery() as nursery:
                 for event in world.plan.events:
                     world.nursery.start_soon(world.run_event, event)
+                for visit in world.plan.visits:
+                    nursery.start_soon(visits.visit, world, visit)
                 for client in world.plan.clients:
                     nursery.start_soon(clients.run_client, world, client)
             await trio.sleep(2)  # so that handlers can end by themselves
@@ -129,9 +133,10 @@ async def _main(world: World) -> None:
             world.nursery.cancel_scope.cancel()
     if limit.cancelled_caught:
         world.violate("hang", f"not done after {WORLD_LIMIT} s")
-    for session in world.sessions.values():
-        if not session.is_over:
-            world.violate("hang", f"{session.plan.name} is not over")
+    parties: list[Session | Visit] = [*world.sessions.values(), *world.visits.values()]
+    for party in parties:
+        if not party.is_over:
+            world.violate("hang", f"{party.plan.name} is not over")
     left = trio.lowlevel.current_statistics().tasks_living - baseline
     if left:
         world.violate("tasks", f"{left} are left")

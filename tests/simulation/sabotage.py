@@ -19,7 +19,7 @@ from trio_ws import _inbox, _reader, _server, _transport, _turns, _writer
 from trio_ws._protocol import _deflate, _frames, _machine, _mask, _output
 
 from .batch import alarm
-from .plan import make_plan
+from .making import make_plan
 from .run import run
 from .shrink import kinds
 
@@ -129,6 +129,27 @@ def _forgetful_lost(self: Any, cause: Exception) -> None:
     _lost(self, cause)
 
 
+def _idle_refill(self: Any) -> None:
+    if not self._protocol.eof:
+        _refill(self)
+
+
+async def _empty_handed_receive(self: Any) -> str | bytes:
+    message: str | bytes = ""
+    while not message:
+        message = await _receive(self)
+    return message
+
+
+def _short_encode(self: Any, method: str) -> bytes:
+    answer: bytes = _encode(self, method)
+    return answer if method == "HEAD" else answer[:-1]
+
+
+async def _silent_http_handler(self: Any, exchange: Any) -> None:
+    await trio.sleep_forever()
+
+
 def _talkative_close(self: Any, code: int | None, reason: str | None = None) -> None:
     was_open = self.is_open
     _send_close(self, code, reason)
@@ -159,6 +180,8 @@ def _skipping_advance(self: Any, size: int) -> None:
 
 
 _lost: Any = _reader.Reader._lost
+_refill: Any = _reader.Reader.refill
+_encode: Any = trio_ws.HTTPResponse._encode
 
 
 class _Unshielded:
@@ -204,6 +227,13 @@ BUGS: Final = {
         _bug("the last to wait sends first", _turns.Turns, "order", admit=_unfair_admit),
         _bug("nobody is told that no turn comes", _turns.Turns, "hang", refuse=_nothing),
         _bug("a lost connection loses its queue", _reader.Reader, "lost", _lost=_forgetful_lost),
+        _bug("what is behind a full queue is lost at the end", _reader.Reader, "lost",
+             refill=_idle_refill),
+        _bug("empty messages are skipped", _Connection, "gap calm lost",
+             receive=_empty_handed_receive),
+        _bug("pages are cut short", trio_ws.HTTPResponse, "http", _encode=_short_encode),
+        _bug("ordinary requests are not answered", _server.WebSocketServer, "http hang",
+             _run_http_handler=_silent_http_handler),
         _bug("receivers are not told of the end", _inbox.Inbox, "hang", wake_all=_nothing),
         _bug("cancelled receivers stay in line", _inbox.Inbox, "calm hang undocumented",
              wait=_sticky_wait),

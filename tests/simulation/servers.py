@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from functools import partial
+from typing import Any, TypeAlias
 
 import trio
 
@@ -11,7 +12,9 @@ import trio_ws
 from trio_ws import ConnectionClosed, WebSocketRequest, WebSocketServer
 
 from .ends import AppError, End
+from .network import tls_contexts
 from .tasks import OnMessage, ignore, receive_all, send_one, send_some, size_for
+from .visits import page
 from .world import Session, World
 
 OnRequest: TypeAlias = Callable[[WebSocketRequest], Awaitable[None]]
@@ -43,26 +46,32 @@ async def _serve(world: World, task_status: trio.TaskStatus[None]) -> None:
     if plan.kind == "wrap":
         await _serve_in_a_loop(world, handler, task_status)
         return
-    callback = handler_error if plan.catches else None
-    listeners = world.network.listeners()
+    options = plan.options | {
+        "handler_error": handler_error if plan.catches else None,
+        "http_handler": partial(page, world) if plan.has_pages else None,
+    }
     with trio.CancelScope() as world.server_scope:
-        if plan.kind == "own":
-            server = world.server = WebSocketServer(
-                handler, listeners, handler_error=callback, **plan.options
-            )
-            task_status.started()
-            await server.run()
+        if plan.kind == "serve":
+            await _serve_twice(world, handler, options, task_status)
             return
         async with trio.open_nursery() as nursery:
-            server = world.server = WebSocketServer(
-                handler,
-                listeners,
-                handler_error=callback,
-                handler_nursery=nursery,
-                **plan.options,
-            )
+            if plan.kind == "user":
+                options["handler_nursery"] = nursery
+            server = WebSocketServer(handler, world.network.listeners(), **options)
+            world.servers.append(server)
             task_status.started()
             await server.run()
+
+
+async def _serve_twice(
+    world: World, handler: OnRequest, options: dict[str, Any], task_status: trio.TaskStatus[None]
+) -> None:
+    """A server for each port: one without TLS, one with it."""
+    async with trio.open_nursery() as nursery:
+        for port, context in ((80, None), (443, tls_contexts()[1])):
+            serve_port = partial(trio_ws.serve_websocket, handler, None, port, context, **options)
+            world.servers.append(await nursery.start(serve_port))
+        task_status.started()
 
 
 def _is_ours(exc: BaseException) -> bool:

@@ -11,6 +11,8 @@ import trio
 from trio_ws import ConnectionClosed
 
 from .ends import End
+from .model import EMPTY
+from .plan import TOLD_WITHIN
 
 # What is done with each message that is received.
 OnMessage: TypeAlias = Callable[[str | bytes], Awaitable[None]]
@@ -23,7 +25,9 @@ async def ignore(_: str | bytes) -> None:
 
 
 def size_for(end: End) -> int:
-    """The size of the next message's content."""
+    """The size of the next message's content; or that there is nothing in it at all."""
+    if end.rng.random() < end.plan.empties:
+        return EMPTY
     largest = end.plan.largest
     if end.rng.random() < 0.2:
         return end.rng.randint(largest // 2, largest)
@@ -96,6 +100,9 @@ async def receive_all(end: End, style: str, on_message: OnMessage = ignore) -> N
             pause = end.rng.choice((0.3, 1.2)) if style == "slow" else 0.0
             if style == "slow":
                 await trio.sleep(end.rng.choice((0, 0, 9)))
+            elif style == "busy":
+                with trio.move_on_after(TOLD_WITHIN):
+                    await end.call("wait_closed", end.connection.wait_closed)
             await _receive_plain(end, "r", handle, pause)
     except ConnectionClosed:
         pass

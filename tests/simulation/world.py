@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ from .ends import SLACK, End
 from .links import Link
 from .model import Flow
 from .network import Network
-from .plan import DISCONNECT_TIMEOUT, TOLD_WITHIN, Event, Plan, SessionPlan
+from .plan import DISCONNECT_TIMEOUT, TOLD_WITHIN, Event, Plan, SessionPlan, VisitPlan
 from .trace import Trace
 
 
@@ -43,6 +43,19 @@ class Session:
 
 
 @dataclass
+class Visit:
+    """An ordinary request of a client, and what has come of it."""
+
+    plan: VisitPlan
+    rng: random.Random
+    link: Link | None = None
+    struck: bool = False  # connecting met a fault
+    answer: bytes = b""
+    has_ended: bool = False  # the server has closed
+    is_over: bool = False
+
+
+@dataclass
 class World:
     """What happens in one simulation.
 
@@ -54,11 +67,13 @@ class World:
     trace: Trace = field(default_factory=Trace)
     violations: list[str] = field(default_factory=list)
     sessions: dict[str, Session] = field(default_factory=dict)
+    visits: dict[str, Visit] = field(default_factory=dict)
     cancelled_at: dict[str, float] = field(default_factory=dict)
     jumped: bool = False  # the clock has
-    server: trio_ws.WebSocketServer | None = None
+    servers: list[trio_ws.WebSocketServer] = field(default_factory=list)
     server_scope: trio.CancelScope | None = None
     server_is_down: bool = False
+    ending: bool = False  # the server is, or was, told to end
 
     def __post_init__(self) -> None:
         self.network = Network(self)
@@ -112,6 +127,12 @@ class World:
         self.sessions[plan.name] = session
         return session
 
+    def new_visit(self, plan: VisitPlan) -> Visit:
+        """A client is about to connect that speaks HTTP alone."""
+        visit = Visit(plan, random.Random(f"{self.plan.seed}/{plan.name}/link"))
+        self.visits[plan.name] = visit
+        return visit
+
     def wake(self) -> None:
         """Something has happened that somebody may wait for."""
         self._changed.unpark_all()
@@ -145,13 +166,11 @@ class World:
     async def shut_down(self) -> None:
         """Shut the server down as it can be."""
         self._end_all()
-        if self.server is None:
-            if self.server_scope is not None:
-                self.server_scope.cancel()
-            return
-        started = trio.current_time()
-        await self._judge(self.server.aclose)
-        self.check_time("server.aclose", "world", started)
+        if not self.servers and self.server_scope is not None:
+            self.server_scope.cancel()
+        async with trio.open_nursery() as nursery:
+            for server in self.servers:
+                nursery.start_soon(self._close_server, server)
 
     async def check_handlers(self) -> None:
         """Handlers whose connection has ended have been told, and have ended."""
@@ -171,13 +190,16 @@ class World:
 
     def _end_all(self) -> None:
         """Each of the server's ends may be told that it was closed here."""
+        self.ending = True
         for session in self.sessions.values():
             conn = session.server.conn
             if conn is None or conn.closed is None:
                 session.server.leave(forced=True)
 
-    async def _judge(self, call: Callable[[], Awaitable[None]]) -> None:
+    async def _close_server(self, server: trio_ws.WebSocketServer) -> None:
+        started = trio.current_time()
         try:
-            await call()
+            await server.aclose()
         except Exception as exc:
             self.violate("undocumented", f"server.aclose raised {exc!r}")
+        self.check_time("server.aclose", "world", started)

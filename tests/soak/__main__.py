@@ -72,7 +72,7 @@ def conditions(plan: Plan, less: str | None) -> dict[str, str]:
         f"load average before {os.getloadavg()[0]:.1f}, nice {os.nice(0)}; {files} open files",
         "processes": "one server and two clients, over 127.0.0.1 to 127.0.0.8",
         "plan": f"{plan.connections} connections, {plan.cycles} cycles, {plan.turns} turns, "
-        f"{plan.rounds} rounds, seed {plan.seed}",
+        f"{plan.rounds} rounds, patience {plan.patience:.0f} s, seed {plan.seed}",
     }
     return {**result, "less than asked for": less} if less else result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import ssl
 import sys
 from collections import Counter
@@ -20,12 +21,13 @@ from .census import census
 from .control import Command, answer_commands, raise_limit
 from .cycles import Visit, way_of
 from .hostile import ATTACKS, attack
+from .messages import SHORT
 from .turns import Talk
 
 KEPT = 30  # violations that are told in full
 AT_ONCE = 32  # connections that are worked on at the same time, and cycles
-WARM_UP = 30  # seconds
-CYCLE = 1 << 27
+WARM_UP = 30  # seconds, unless the server is so impatient that all attacks end in that time
+MOST = 90  # seconds that anything may take, on a machine that is busy
 CLIENT = 1 << 28
 
 Connected = tuple[Talk, trio_ws.WebSocketConnection]
@@ -85,8 +87,8 @@ class Crowd:
         self._connections = [each for each in self._connections if each[0] not in self._broken]
 
     async def attack_once(self) -> None:
-        """Make each attack once; those that take longer than the short form's are given up."""
-        with trio.move_on_after(WARM_UP):
+        """Make each attack once; of the long form those that take long are given up."""
+        with trio.move_on_after(WARM_UP if 2 * self._patience > WARM_UP else math.inf):
             async with trio.open_nursery() as nursery:
                 for number in range(len(ATTACKS)):
                     nursery.start_soon(self._attack, number)
@@ -96,6 +98,7 @@ class Crowd:
         self._bad.cancel()
         connections, self._connections = self._connections, []
         await self._all(partial(self._leave, each) for each in connections)
+        self._broken.clear()
 
     async def report(self) -> dict[str, Any]:
         """What was done, and what was wrong."""
@@ -122,7 +125,7 @@ class Crowd:
     async def _judged(self, what: str, step: Callable[[], Awaitable[None]]) -> bool:
         """Do something that must succeed, and soon."""
         try:
-            with trio.fail_after(self._patience * 6):
+            with trio.fail_after(max(self._patience * 6, MOST)):
                 await step()
         except Exception as exc:
             causes = [f"{cause!r}" for cause in (exc.__cause__, exc.__context__) if cause]
@@ -158,7 +161,9 @@ class Crowd:
         url = f"{'wss' if context else 'ws'}://{host}:{port}/talk/{connection:x}"
         options = self._options(connection)
         websocket = await trio_ws.connect_websocket_url(self._nursery, url, context, **options)
-        self._connections.append((Talk(self._seed, connection, self.counts), websocket))
+        talk = Talk(self._seed, connection, self.counts)
+        self._connections.append((talk, websocket))
+        await talk.begin(websocket)
 
     async def _turn(self, connected: Connected) -> None:
         talk, websocket = connected
@@ -183,7 +188,7 @@ class Crowd:
     async def _cycle(self, number: int) -> None:
         self.counts["cycles"] += 1
         way = way_of(number)
-        connection = self._first + CYCLE + number
+        connection = self._first + SHORT + number
         where = self._where(number)
         secure = (*self._secure, self._context)
         options = self._options(connection)

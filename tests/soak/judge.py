@@ -8,36 +8,56 @@ from typing import Any, Final
 
 from .plan import Record
 
-# Bytes by which the server may grow for each cycle, and for each message, and bytes that a half of
-# a run may add whatever it does: what the allocator is left with varies.
-CYCLE_BYTES: Final = 100
-MESSAGE_BYTES: Final = 10
+# What a run may add whatever it does: how the allocator gets along varies.
 SLACK: Final = 2**20
-# Between two rests, beside what the bad connections are doing: objects, and bytes of containers,
-# for each message or cycle.
+# While connections come and go, and none stays, all that a connection had is free again. So what
+# grows here is lost: for each cycle of the second half, and in all, blocks of Python's small
+# objects, bytes of malloc, bytes of RAM.
+ALONE: Final = {"blocks": (0.02, 100), "allocated": (4, 128 * 1024), "resident": (10, SLACK)}
+# Beside connections that stay, memory in use is judged when all rest. RAM is more than that by what
+# the allocators cannot use again yet, which grows, more and more slowly: this share may be added.
+FRAGMENTS: Final = 0.05
+UNITS: Final = {"blocks": "blocks", "allocated": "bytes of malloc", "resident": "bytes of RSS"}
+# Between two rests, beside what the bad connections are doing: objects or blocks, and bytes of
+# containers or of malloc, for each message or cycle.
 OBJECTS: Final = 0.02
 CONTAINER_BYTES: Final = 1
-CONTAINER_SLACK: Final = 64 * 1024  # a large set or list grows in steps
+CONTAINER_SLACK: Final = 32 * 1024  # a large list grows in steps
 BAD_OBJECTS: Final = 400
+BAD_BLOCKS: Final = 800
 BAD_BYTES: Final = 4 * 1024
+BAD_BUFFERS: Final = 32 * 1024
 # Objects of one type that may be there in the end and were not before.
 NEW_OBJECTS: Final = 20
+# Small blocks of memory in the end.
+NEW_BLOCKS: Final = 2000
+# Bytes of malloc in the end, for each connection that stayed: sets of tasks stay as large as ever.
+LEFT_BYTES: Final = 1024
 TOLD: Final = 8  # lines for each process
 
 
 @dataclass(frozen=True)
 class Slope:
-    """How memory grew over the second half.
+    """How something grew over the second half.
 
     Args:
-        bytes: for each cycle or message, by linear regression.
+        growth: for each cycle or message, by linear regression.
         bound: the most that is allowed.
         count: cycles or messages.
     """
 
-    bytes: float
+    growth: float
     bound: float
     count: int
+
+
+def slope(
+    points: Sequence[dict[str, Any]], work: str, what: str, most: float, slack: float
+) -> Slope:
+    """How `what` grew with `work`; `most` of it for each is allowed, and `slack` in all."""
+    count = points[-1][work] - points[0][work] if points else 0
+    growth = regression([(float(each[work]), float(each[what])) for each in points])
+    return Slope(growth, most + slack / max(count, 1), count)
 
 
 def regression(points: Sequence[tuple[float, float]]) -> float:
@@ -51,13 +71,15 @@ def regression(points: Sequence[tuple[float, float]]) -> float:
 
 
 def slopes(record: Record) -> dict[str, Slope]:
-    """Memory for each cycle and for each message; each as if all growth were due to it."""
-    result = {}
-    for name, allowed in (("handlers", CYCLE_BYTES), ("messages", MESSAGE_BYTES)):
-        points = [(float(each[name]), float(each["resident"])) for each in record.steady]
-        count = int(points[-1][0] - points[0][0]) if points else 0
-        bound = allowed + SLACK / max(count, 1)
-        result[name] = Slope(regression(points), bound, count)
+    """What the server's memory grew by, for each cycle when alone and for each message beside."""
+    half = record.alone[len(record.alone) // 2 :]
+    result = {
+        f"{UNITS[what]} per cycle": slope(half, "handlers", what, *bounds)
+        for what, bounds in ALONE.items()
+    }
+    name = f"{UNITS['resident']} per message"
+    slack = SLACK + FRAGMENTS * record.steady[0]["resident"] if record.steady else SLACK
+    result[name] = slope(record.steady, "messages", "resident", 0, slack)
     return result
 
 
@@ -68,7 +90,7 @@ def violations(record: Record) -> list[str]:
         *_messages(record),
         *_memory(record),
         *_rests(record),
-        *(line for name in record.baseline for line in _left(record, name)),
+        *(line for name in record.baseline for line in _left(record, name)[:TOLD]),
     ]
 
 
@@ -84,11 +106,11 @@ def _messages(record: Record) -> Iterator[str]:
 
 
 def _memory(record: Record) -> Iterator[str]:
-    for name, slope in slopes(record).items():
-        if slope.bytes > slope.bound:
+    for name, each in slopes(record).items():
+        if each.growth > each.bound:
             yield (
-                f"the server grows by {slope.bytes:.1f} bytes for each of {slope.count} {name};"
-                f" allowed are {slope.bound:.1f}"
+                f"the server grows by {each.growth:.3g} {name}, {each.count} times;"
+                f" allowed are {each.bound:.3g}"
             )
 
 
@@ -100,6 +122,8 @@ def _rests(record: Record) -> Iterator[str]:
     work = sum(last[name] - first[name] for name in ("handlers", "messages"))
     limits = {
         "object_count": OBJECTS * work + BAD_OBJECTS * record.plan.bad,
+        "blocks": OBJECTS * work + BAD_BLOCKS * record.plan.bad,
+        "allocated": SLACK + CONTAINER_BYTES * work + BAD_BUFFERS * record.plan.bad,
         "container_bytes": CONTAINER_SLACK + CONTAINER_BYTES * work + BAD_BYTES * record.plan.bad,
         "tasks": 3 * record.plan.bad,
         "descriptors": record.plan.bad,
@@ -127,7 +151,12 @@ def _left(record: Record, name: str) -> list[str]:
     ]
     left = more(before["objects"], after["objects"], NEW_OBJECTS)
     lines += [f"the {name} has in the end {each}" for each in left]
-    return lines[:TOLD]
+    if after["blocks"] > before["blocks"] + NEW_BLOCKS:
+        lines.append(f"the {name} has {after['blocks'] - before['blocks']} more blocks in the end")
+    grown = after["allocated"] - before["allocated"]
+    if grown > SLACK + LEFT_BYTES * record.plan.connections:
+        lines.append(f"the {name} has {grown} more bytes of malloc in the end")
+    return lines
 
 
 def more(before: dict[str, int], after: dict[str, int], least: int = 0) -> list[str]:
@@ -137,15 +166,20 @@ def more(before: dict[str, int], after: dict[str, int], least: int = 0) -> list[
     return [f"{grown[kind]} more {kind}" for kind in kinds if grown[kind] > least]
 
 
+def mib(count: int) -> float:
+    """Bytes in MiB, as they are told."""
+    return round(count / 2**20, 1)
+
+
 def summary(record: Record) -> dict[str, Any]:
     """The figures of a run, as they are printed and published."""
-    both, plan = slopes(record), record.plan
+    plan = record.plan
     peak = max((each["resident"] for each in record.samples), default=0)
     before, after = record.baseline.get("server", {}), record.after.get("server", {})
     result: dict[str, Any] = {
         "connections": f"{plan.connections - plan.bad} honest, {plan.bad} misbehaving at a time",
         "open at the same time, at most": max((each["open"] for each in record.samples), default=0),
-        "cycles": record.total("cycles"),
+        "cycles": f"{record.total('cycles')}, half of them when no connection stays",
         "cycles by way": record.named("by_"),
         "attacks": record.total("attacks"),
         "attacks by way": record.named("attack "),
@@ -157,13 +191,14 @@ def summary(record: Record) -> dict[str, Any]:
         result["tasks, before and after"] = (before["tasks"], after["tasks"])
         counts = (before["object_count"], after["object_count"])
         result["gc objects, before and after"] = counts
+        result["blocks of memory, before and after"] = (before["blocks"], after["blocks"])
+        sizes = (before["allocated"], after["allocated"])
+        result["bytes of malloc, before and after (MiB)"] = tuple(mib(x) for x in sizes)
         figures = (before["resident"], peak, after["resident"])
-        result["RSS before, at most, after (MiB)"] = tuple(round(x / 2**20, 1) for x in figures)
+        result["RSS before, at most, after (MiB)"] = tuple(mib(x) for x in figures)
     if before and record.rests:
         grown = record.rests[-1]["resident"] - before["resident"]
-        each = grown / 1024 / plan.connections
-        result["RSS at rest per connection (KiB)"] = round(each, 1)
-    for name, slope in both.items():
-        title = f"RSS per {'cycle' if name == 'handlers' else 'message'} (bytes)"
-        result[title] = f"{slope.bytes:.2f} (bound {slope.bound:.1f}, {slope.count} of them)"
+        result["RSS at rest per connection (KiB)"] = round(grown / 1024 / plan.connections, 1)
+    for name, each in slopes(record).items():
+        result[name] = f"{each.growth:.3f} (bound {each.bound:.3f}; {each.count} times)"
     return result

@@ -23,6 +23,8 @@ SIZES: Final = ((30, 64), (56, 1024), (62, 8 * 1024), (63, LARGEST - HEAD), (64,
 POOL: Final = 2 * LARGEST
 _WORDS: Final = ("soak ", "\u00e9t\u00e9 ", "\u20ac", "\U0001d11e", "0123456789", "\x00\x7f", "zz")
 CLIENT, SERVER = 0, 1  # who sends
+FIRST: Final = 1
+SHORT: Final = 1 << 27  # in the numbers of connections that come and go
 TO_COMPRESS: Final = (None, None, True, False)
 
 
@@ -58,7 +60,13 @@ class Shape:
 
 
 def shape(seed: int, connection: int, sender: int, number: int) -> Shape:
-    """The shape of a message."""
+    """The shape of a message.
+
+    The first ones of a connection that stays are large, so that the buffers of zlib and of TLS,
+    which are filled little by little, are not taken for memory that grows.
+    """
+    if number < FIRST and connection & SHORT == 0:
+        return Shape(False, LARGEST - HEAD, 0, True)
     dice = zlib.crc32(struct.pack("<QIBI", seed, connection, sender, number))
     group, rest = dice & 63, dice >> 6
     most = next(most for end, most in SIZES if group < end)

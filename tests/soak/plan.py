@@ -15,9 +15,11 @@ class Plan:
 
     Args:
         connections: that stay for the whole run, those that misbehave included.
-        cycles: connections that come and go.
+        cycles: connections that come and go: half of them when there are no others, half of them
+            beside those that stay.
         turns: on each connection, each of one to five messages and their answers.
-        rounds: into how many parts all of it falls; between them everybody rests.
+        rounds: into how many parts the work on the connections that stay falls; between them
+            everybody rests.
         patience: seconds that the server waits for a peer.
         period: seconds between two samples.
         seconds: the run takes at least so long, with further rounds.
@@ -53,7 +55,9 @@ class Record:
         plan: what it was to do.
         samples: figures of the server, with ``time`` in seconds and the ``phase``.
         baseline: the census of each process before, by its name.
-        rests: the census of the server after each round, with ``handlers`` and ``messages``.
+        alone: the census of the server after each part of the cycles without connections that
+            stay, with ``handlers`` and ``messages``.
+        rests: the same after each round of the connections that stay.
         after: the census of each process when all connections had gone.
         reports: of the client processes.
         seconds: the duration.
@@ -64,6 +68,7 @@ class Record:
     plan: Plan
     samples: list[dict[str, Any]] = field(default_factory=list)
     baseline: dict[str, dict[str, Any]] = field(default_factory=dict)
+    alone: list[dict[str, Any]] = field(default_factory=list)
     rests: list[dict[str, Any]] = field(default_factory=list)
     after: dict[str, dict[str, Any]] = field(default_factory=dict)
     reports: list[dict[str, Any]] = field(default_factory=list)

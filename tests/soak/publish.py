@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from .judge import regression, summary
+from .judge import regression, slopes, summary
 from .plan import Record
 
 MIB: Final = 2**20
-LABELLED: Final = ("warm-up", "opening", "rounds", "leaving")
+LABELLED: Final = ("warm-up", "cycles alone", "opening", "rounds", "leaving")
 WORK: Final = ("handlers", "messages")
 COLUMNS: Final = ("time", "phase", "resident", "open", "descriptors", "tasks", *WORK)
 
@@ -21,7 +21,8 @@ def publish(
     """Write ``results.inc``, ``samples.csv`` and ``rss.svg``."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.inc").write_text(table(record, conditions, wrong), encoding="utf-8")
-    lines = [",".join(str(each[name]) for name in COLUMNS) for each in record.samples]
+    samples = [{**each, "time": round(each["time"], 1)} for each in record.samples]
+    lines = [",".join(str(each[name]) for name in COLUMNS) for each in samples]
     text = "\n".join([",".join(COLUMNS), *lines, ""])
     (folder / "samples.csv").write_text(text, encoding="utf-8")
     plot(record, folder / "rss.svg")
@@ -54,10 +55,14 @@ def plot(record: Record, path: Path) -> None:
     )
     minutes = [each["time"] / 60 for each in record.samples]
     memory = [each["resident"] / MIB for each in record.samples]
+    grown = {name: f"{each.growth:+.1f} bytes" for name, each in slopes(record).items()}
     top.plot(minutes, memory, color="#1f77b4", linewidth=1, label="RSS of the server")
-    draw_line(top, record)
+    half = record.alone[len(record.alone) // 2 :]
+    draw_line(top, half, "#2ca02c", f"cycles alone: {grown['bytes of RSS per cycle']} a cycle")
+    line = f"rounds: {grown['bytes of RSS per message']} a message"
+    draw_line(top, record.steady, "#d62728", line)
     top.set_ylim(bottom=0)
-    top.set_ylabel("MiB")
+    top.set_ylabel("RSS (MiB)")
     phases = [(name, when) for name, when in record.phases.items() if name in LABELLED]
     for index, (name, when) in enumerate(phases):
         top.axvline(when / 60, color="#bbbbbb", linewidth=0.8)
@@ -65,6 +70,8 @@ def plot(record: Record, path: Path) -> None:
             name,
             (when / 60, 0.02 + 0.06 * (index % 2)),
             xycoords=("data", "axes fraction"),
+            xytext=(3, 0),
+            textcoords="offset points",
             fontsize=8,
             color="#555555",
         )
@@ -79,22 +86,22 @@ def plot(record: Record, path: Path) -> None:
     most = max(each["descriptors"] for each in record.samples)
     open_files = [each["descriptors"] / most for each in record.samples]
     bottom.plot(minutes, open_files, color="#9467bd", label=f"open files (of {most})")
-    bottom.set_ylabel("share")
-    bottom.set_xlabel("minutes")
-    bottom.legend(fontsize=8)
+    bottom.set_ylabel("share of the maximum")
+    bottom.set_xlabel("time (minutes)")
+    bottom.legend(fontsize=8, loc="lower right", bbox_to_anchor=(0.95, 0))
     for each in (top, bottom):
         each.grid(visible=True, alpha=0.3)
     drawing.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     plt.close("all")
 
 
-def draw_line(plot: Any, record: Record) -> None:
-    """The line of the regression over the second half."""
-    points = [(each["time"] / 60, each["resident"] / MIB) for each in record.steady]
+def draw_line(plot: Any, half: Sequence[dict[str, Any]], colour: str, text: str) -> None:
+    """The line of the regression over the second half of something."""
+    points = [(each["time"] / 60, each["resident"] / MIB) for each in half]
     if not points:
         return
     slope = regression(points)
     middle = sum(x for x, _ in points) / len(points), sum(y for _, y in points) / len(points)
     ends = [points[0][0], points[-1][0]]
     values = [middle[1] + slope * (x - middle[0]) for x in ends]
-    plot.plot(ends, values, color="#d62728", label=f"second half: {slope * 1024:.1f} KiB a minute")
+    plot.plot(ends, values, color=colour, label=f"second half of {text}")

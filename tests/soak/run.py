@@ -18,7 +18,8 @@ from .control import Worker, start
 from .plan import CLIENTS, Plan, Record
 
 ADDRESSES: Final = 8  # of loopback, so that ports are not used up by connections that have ended
-WARM: Final = 0.2  # a share of the cycles, before the baseline
+WARM: Final = 0.02  # a share of the cycles, before the baseline
+PARTS: Final = 10  # of the cycles beside which there are no connections that stay
 LIMIT: Final = 4 * 3600  # seconds after which a run is given up
 
 
@@ -37,6 +38,8 @@ class Run:
         self._start = time.monotonic()
         self._phase = ""
         self._idle = 0  # tasks of the server without any connection
+        self._told: set[str] = set()  # violations
+        self._in_vain = False  # waited for the end of all connections
         self._server: Worker
         self._clients: list[Worker] = []
 
@@ -118,6 +121,11 @@ class Run:
         self._idle = (await self._server.ask("sample"))["tasks"]
         await self._warm_up()
         record.baseline = await self._census()
+        self._enter("cycles alone")
+        for _ in range(PARTS):
+            await self._tell("round", turns=0, cycles=-(-plan.cycles // 2 // PARTS))
+            await self._all_gone()
+            record.alone.append(await self._rest(len(record.alone) + 1))
         self._enter("opening")
         await self._tell("open", good=plan.connections - plan.bad, bad=plan.bad)
         self._enter("rounds")
@@ -139,7 +147,7 @@ class Run:
     async def _warm_up(self) -> None:
         """Do all once that will be done, so that what is cached or imported is there."""
         plan = self.plan
-        cycles = max(int(plan.cycles * WARM / plan.rounds), 100 * CLIENTS)
+        cycles = max(int(plan.cycles * WARM), 100 * CLIENTS)
         await self._tell("open", good=max(plan.connections // 10, 10 * CLIENTS), bad=0)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._tell, "attack_once")
@@ -150,28 +158,39 @@ class Run:
     async def _round(self) -> None:
         """One part of the work, then a rest."""
         plan, record = self.plan, self.record
-        cycles = -(-plan.cycles // plan.rounds)
-        await self._tell("round", turns=max(plan.turns // plan.rounds, 1), cycles=cycles)
+        turns, cycles = max(plan.turns // plan.rounds, 1), -(-plan.cycles // 2 // plan.rounds)
+        await self._tell("round", turns=turns, cycles=cycles)
+        record.rests.append(await self._rest(len(record.rests) + 1))
+
+    async def _rest(self, number: int) -> dict[str, Any]:
+        """The server's figures while nobody works."""
+        record = self.record
         counts = await self._server.ask("sample")
         rest = await self._server.ask("census")
         record.reports = [await client.ask("report") for client in self._clients]
         kept = ("handlers", "messages")
-        record.rests.append({"time": self._now, **rest, **{name: counts[name] for name in kept}})
         self._say(
-            f"{self._now:7.1f} s  round {len(record.rests)}: {counts['handlers']} handlers,"
+            f"{self._now:7.1f} s  rest {number}: {counts['handlers']} handlers,"
             f" {counts['messages']} messages, {rest['resident'] / 2**20:.1f} MiB,"
-            f" {rest['tasks']} tasks, {rest['object_count']} objects,"
+            f" {rest['tasks']} tasks, {rest['object_count']} objects, {rest['blocks']} blocks,"
+            f" {rest['allocated'] / 2**20:.2f} MiB of malloc,"
             f" {rest['container_bytes'] / 2**20:.2f} MiB of containers;"
             f" {record.living} connections live, {record.total('violations')} violations"
         )
-        for line in {line for report in record.reports for line in report["violations"][:3]}:
+        new = {line for each in record.reports for line in each["violations"]} - self._told
+        self._told |= new
+        for line in sorted(new):
             self._say(f"           {line}")
+        return {"time": self._now, **rest, **{name: counts[name] for name in kept}}
 
     async def _all_gone(self) -> None:
         """Wait until the server has seen the end of all connections, but not for ever."""
-        with trio.move_on_after(4 * self.plan.patience):
-            while (await self._server.ask("sample"))["tasks"] > self._idle:  # noqa: ASYNC110
-                await trio.sleep(self.plan.period)  # what another process does sets no event here
+        latest = self._now + 4 * self.plan.patience
+        while (await self._server.ask("sample"))["tasks"] > self._idle:
+            self._in_vain = self._in_vain or self._now > latest
+            if self._in_vain:
+                return
+            await trio.sleep(self.plan.period)  # what another process does sets no event here
 
     async def _census(self) -> dict[str, dict[str, Any]]:
         result = {"server": await self._server.ask("census")}

@@ -5,6 +5,7 @@ They wrap public names, but for two that the library's private ones stand in.
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -164,6 +165,24 @@ def connection_kept() -> None:
     _after(WebSocketRequest, "accept", keep)
 
 
+def object_per_connection() -> None:
+    """One small object stays for each connection, which the garbage collector does not know."""
+    _after(WebSocketRequest, "accept", lambda request, connection: _kept.append(object()))
+
+
+def buffer_per_connection() -> None:
+    """One buffer of 1 KiB stays for each connection."""
+    _after(WebSocketRequest, "accept", lambda request, connection: _kept.append(bytearray(1024)))
+
+
+def memory_per_connection() -> None:
+    """1 KiB of C's memory stays for each connection, and Python knows nothing of it."""
+    library = ctypes.CDLL(None)
+    library.malloc.restype = ctypes.c_void_p
+    library.malloc.argtypes = [ctypes.c_size_t]
+    _after(WebSocketRequest, "accept", lambda request, connection: library.malloc(1024))
+
+
 def patient_server() -> None:
     """The server waits for every peer, however long it takes."""
     start = trio_ws.WebSocketServer.__init__
@@ -200,6 +219,9 @@ BUGS: Final[dict[str, Callable[[], None]]] = {
         descriptor_per_reset,
         session_kept,
         connection_kept,
+        object_per_connection,
+        buffer_per_connection,
+        memory_per_connection,
         patient_server,
     )
 }

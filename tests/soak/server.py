@@ -101,23 +101,32 @@ class Site:
         """Check what comes, answer as asked."""
         incoming = Incoming(self._seed, connection, CLIENT)
         outgoing = Outgoing(self._seed, connection, SERVER)
-        websocket = await request.accept()
-        async with websocket, trio.open_nursery() as nursery:
-            while True:
-                try:
-                    message = await websocket.receive()
-                    answers, beside = incoming.take(message)
-                except trio_ws.ConnectionClosed:
-                    return
-                except Damage as exc:
-                    self.violate(f"at the server: {exc}")
-                    await websocket.aclose(4001)
-                    return
-                self.counts["messages"] += 1
-                if beside:
-                    nursery.start_soon(self._answer, websocket, outgoing, answers)
+        async with await request.accept() as websocket:
+            asked = await self._take(websocket, incoming)
+            while asked:
+                if asked[1]:
+                    async with trio.open_nursery() as nursery:
+                        while asked and asked[1]:
+                            nursery.start_soon(self._answer, websocket, outgoing, asked[0])
+                            asked = await self._take(websocket, incoming)
                 else:
-                    await self._answer(websocket, outgoing, answers)
+                    await self._answer(websocket, outgoing, asked[0])
+                    asked = await self._take(websocket, incoming)
+
+    async def _take(
+        self, websocket: trio_ws.WebSocketConnection, incoming: Incoming
+    ) -> tuple[int, bool] | None:
+        """The answers that the next message asks for, and whether beside; None at the end."""
+        try:
+            asked = incoming.take(await websocket.receive())
+        except trio_ws.ConnectionClosed:
+            return None
+        except Damage as exc:
+            self.violate(f"at the server: {exc}")
+            await websocket.aclose(4001)
+            return None
+        self.counts["messages"] += 1
+        return asked
 
     async def _answer(
         self, websocket: trio_ws.WebSocketConnection, outgoing: Outgoing, count: int

@@ -9,7 +9,7 @@ import trio
 
 import trio_ws
 
-from .messages import CLIENT, SERVER, Incoming, Outgoing, is_empty
+from .messages import CLIENT, FIRST, SERVER, Incoming, Outgoing, is_empty
 
 BURST = 5  # messages of a turn, at most
 ANSWERS = (0, 1, 1, 2)
@@ -48,6 +48,11 @@ class Talk:
             else:
                 await self._send(websocket, plan, False)
                 await self._receive(websocket, sum(plan))
+
+    async def begin(self, websocket: trio_ws.WebSocketConnection) -> None:
+        """Fill all buffers with large messages, in both directions."""
+        await self._send(websocket, [1] * FIRST, False)
+        await self._receive(websocket, FIRST)
 
     async def finish(self, websocket: trio_ws.WebSocketConnection) -> None:
         """Make sure that the server has all: the last message of a connection is answered."""
