@@ -18,9 +18,10 @@ def url(data: bytes) -> None:
         target = core.parse_url(text)
     except ValueError as error:
         message = str(error)
-        _, _, after = text.partition("//")
-        user, at, _ = re.split("[/?#]", after, maxsplit=1)[0].rpartition("@")
-        expect(not at or len(user) < 8 or user not in message, "a password in a message", message)
+        # Whatever stands before an "@" may be a password, a slash or two in it included.
+        for secret in re.split("[/?#:@]", text.rpartition("@")[0]):
+            plain = len(secret) < 8 or secret.isalpha()  # as the words of the message itself
+            expect(plain or secret not in message, "a password in a message", message)
     else:
         _check_target(text, target.host, target.port, target.resource, secure=target.secure)
     _check_resource(text)

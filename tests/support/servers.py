@@ -8,12 +8,15 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
-import pytest
 import trio
 import trio.testing
 
 import trio_ws
+
+if TYPE_CHECKING:  # the soak and others go without
+    import pytest
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 GOING_AWAY = (1001).to_bytes(2, "big")
@@ -351,7 +354,7 @@ class Dial:
         self._torn = torn
         self._send, self._receive = trio.open_memory_channel[Peer](100)
 
-    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def install(self, monkeypatch: "pytest.MonkeyPatch") -> None:
         """Let every client dial here, to a name or an address."""
         monkeypatch.setattr("trio_ws._client.open_tcp", self)
 
