@@ -13,6 +13,7 @@ from tests.harness.injection import KINDS, Injection
 from tests.harness.runner import cheap_garbage, run_all, run_once
 from tests.harness.sabotage import SABOTAGES, found
 from tests.harness.tally import TOTAL, replay
+from tests.harness.tls import arrived, decrypts_to
 from tests.harness.wire import WireError, parse
 
 # The session fails when all have run at too few points: see tests/harness/tally.py.
@@ -71,6 +72,8 @@ def test_a_violation_is_found_again_by_its_id(capsys: pytest.CaptureFixture[str]
         "ping_with_aclose-tls-client/3/send-garbage:5",
         "run_in_the_middle_of_echo-unix-server/1/anywhere:60",
         "run_in_the_middle_of_close-unix-server/2/receive-closed:20",
+        "send_both_ways-tlssock-client/1/anywhere:40",
+        "aclose_in_the_middle_of_echo-tlssock-server/2/send-oserror:50",
     ],
 )
 def test_a_point_is_the_same_each_time(point: str) -> None:
@@ -117,6 +120,16 @@ def test_a_fault_comes_where_it_should(what: str) -> None:
     world = run_once(case, 1, Injection(f"send-{what}", 7))
     assert len(world.links[0].log("client")) == before + 7
     assert not world.violations
+
+
+@pytest.mark.parametrize("name", ["send_large-tlssock-client", "receive-tlssock-server"])
+def test_what_arrives_under_tls_is_known(name: str) -> None:
+    """The bytes on the wire tell how many bytes were decrypted, be they read or not."""
+    (link,) = run_once(CASES[name], 1, None).links
+    assert sum(map(len, link.written.values())) > 10_000
+    for role, log in link.written.items():
+        assert decrypts_to(bytes(link.pipes[role].log), role) == len(log)
+        assert arrived(link, role) == link.log(role) == log
 
 
 _SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"

@@ -22,6 +22,7 @@ from .faults import ERRORS, INJECTED
 from .injection import CALL_KINDS
 from .links import ON_SOCKETS
 from .side import Side
+from .tls import arrived
 from .wire import Wire, WireError, parse
 from .world import CONNECT_TIMEOUT, DISCONNECT_TIMEOUT, PROBE_TIMEOUT, WRITE_TIMEOUT, World
 
@@ -167,6 +168,9 @@ def check_wires(world: World, *, survives: bool) -> None:
                 world.violate("I1", f"{side.role}: {exc}")
             except DeflateError as exc:
                 world.violate("I7", f"{side.role}: {exc}")
+        for role in sides["server"].link.resets:
+            if sides[role].conn is not None:
+                world.violate("goodbye", f"{role}: a reset, which may overtake the Close frame")
         for role, wire in wires.items():
             _check_sent(world, sides[role], wire)
             _check_received(world, sides[role], wire)
@@ -235,7 +239,7 @@ def _check_received(world: World, side: Side, wire: Wire) -> None:
 def _check_before_the_fault(world: World, side: Side) -> None:
     """I3: what the peer's stream has yielded before it failed can be received (CL18)."""
     answer = side.link.log("server") if side.role == "client" else b""
-    log = side.link.log(side.role)[: side.link.taken(side.role)]
+    log = arrived(side.link, side.role)
     before = parse(log, client=side.role == "client", answer=answer).messages
     if len(side.peer.received) < len(before):
         missing = before[len(side.peer.received)]

@@ -7,14 +7,14 @@ from functools import partial
 import trio
 
 from .meanwhile import flood, flood_and_close, send_all, sizes
-from .scenario import SOMEWHAT_DEFLATED, Scenario, register
+from .scenario import SOMEWHAT_DEFLATED, TLS_CLIENT, TLS_SERVER, TLS_SOCKETS, Scenario, register
 from .world import ScenarioError, World
 
 SCENARIOS: list[Scenario] = []
 scenario = partial(register, SCENARIOS)
 
 
-@scenario(more=SOMEWHAT_DEFLATED)
+@scenario(more=(*SOMEWHAT_DEFLATED, *TLS_SOCKETS))
 async def aclose(world: World) -> None:
     """Close while messages are under way in both directions, then close again."""
     me, peer = world.me, world.peer
@@ -50,7 +50,7 @@ async def aclose_by_several_tasks(world: World) -> None:
     await world.run_victim(me.close)
 
 
-@scenario()
+@scenario(more=TLS_CLIENT)
 async def aclose_with_a_stalled_peer(world: World) -> None:
     """The peer's link takes nothing any more, so the close ends by its own deadline."""
     me = world.me
@@ -76,7 +76,7 @@ async def wait_closed(world: World) -> None:
     await world.run_victim(world.me.connection.wait_closed)
 
 
-@scenario(more=SOMEWHAT_DEFLATED)
+@scenario(more=(*SOMEWHAT_DEFLATED, *TLS_SOCKETS))
 async def leave_the_block(world: World) -> None:
     """`async with connection`, left normally."""
     me = world.me
@@ -90,7 +90,7 @@ async def leave_the_block(world: World) -> None:
     await world.run_victim(call)
 
 
-@scenario()
+@scenario(more=TLS_SERVER)
 async def leave_the_block_by_an_exception(world: World) -> None:
     """`async with connection`, left by an exception, which comes out even if cancelled."""
     me = world.me

@@ -39,8 +39,11 @@ FAULTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "mem": {"send": _IN_MEMORY, "receive": _IN_MEMORY},
     "tls": {"send": (*_IN_MEMORY, "garbage"), "receive": _IN_MEMORY},
     "sock": {"send": _ON_SOCKETS, "receive": _ON_SOCKETS},
+    "tlssock": {"send": _ON_SOCKETS, "receive": _ON_SOCKETS},
     "unix": {"send": _ON_SOCKETS, "receive": _ON_SOCKETS},
 }
+
+OTHER: Final = {"client": "server", "server": "client"}
 
 # Bytes of a unit of the wire, for example a frame, each of which is a point.
 _EACH_BYTE: Final = 700
@@ -113,15 +116,12 @@ class Fault:
         chosen: dict[Link, set[int]] = {}
         for link, position, size in passed:
             if link not in chosen:
-                sender = self.role if way == "send" else _OTHER[self.role]
+                sender = self.role if way == "send" else OTHER[self.role]
                 chosen[link] = set(_chosen(link, sender))
             points += [total + n for n in range(size) if position + n in chosen[link]]
             total += size
         limit = min(total, self._limits.get(way, total))  # the body may not have ended
         return [*(point for point in points if point < limit), limit] if limit else []
-
-
-_OTHER: Final = {"client": "server", "server": "client"}
 
 
 def _chosen(link: Link, sender: str) -> Iterator[int]:

@@ -11,9 +11,9 @@ from typing import Any, Final
 import trio
 
 import trio_ws
-from trio_ws import _unix, _writer
+from trio_ws import _transport, _unix, _writer
 from trio_ws._protocol import _deflate, _frames
-from trio_ws._transport import SocketTransport, StreamTransport
+from trio_ws._transport import SocketTransport, SocketUnderTLS, StreamTransport, TLSTransport
 from trio_ws._turns import Turns
 from trio_ws._writer import Writer
 
@@ -32,9 +32,14 @@ TRANSPORT_SEND: Final = (StreamTransport, "send")
 TRANSPORT_RECEIVE: Final = (StreamTransport, "_receive")
 TRANSPORT_ACLOSE: Final = (StreamTransport, "aclose")
 SOCKET_ACLOSE: Final = (SocketTransport, "aclose")
+TLS_SEND: Final = (TLSTransport, "send")
+UNDER_TLS_SEND: Final = (SocketUnderTLS, "send_all")
+UNDER_TLS_FLUSH: Final = (SocketUnderTLS, "flush")
+UNDER_TLS_ACLOSE: Final = (SocketUnderTLS, "aclose")
 ACCEPT_FROM: Final = (trio_ws.WebSocketServer, "_accept_from")
 # Functions, as (module, name).
 REMOVE_STALE: Final = (_unix, "_remove_stale")
+DRAIN: Final = (_transport, "_drain")
 
 
 def has_ended(conn: Any) -> trio.Event:
@@ -75,6 +80,33 @@ def stream(conn: Any) -> trio.abc.Stream:
     """Below the connection."""
     below: trio.abc.Stream = conn._transport.stream
     return below
+
+
+def below_tls(transport: Any) -> Any:
+    """What the library has put between a socket and TLS."""
+    return transport.stream.transport_stream
+
+
+def piece_size(transport: Any) -> int:
+    """The bytes that TLS has encrypted last."""
+    size: int = transport._size
+    return size
+
+
+def keeps_rest(below: Any) -> bool:
+    """Whether what the socket does not take now may be kept."""
+    return bool(below.keeps)
+
+
+def take_kept(below: Any) -> bytes:
+    """What the socket has not taken, which is kept no longer."""
+    kept, below.unsent = bytes(below.unsent), memoryview(b"")
+    return kept
+
+
+def keep_more(below: Any, data: bytes) -> None:
+    """Keep `data` as well, behind what is kept."""
+    below.unsent = memoryview(bytes(below.unsent) + data)
 
 
 def frame(value: str | bytes, *, masked: bool) -> bytes:

@@ -17,9 +17,10 @@ import trio
 from .faults import ERRORS, Fault
 
 # The largest pieces of opening handshakes.
-SMALL: Final = {"mem": 96, "tls": 400, "sock": 96, "unix": 96}
+SMALL: Final = {"mem": 96, "tls": 400, "sock": 96, "tlssock": 400, "unix": 96}
 # The transports whose bytes go through a kernel.
-ON_SOCKETS: Final = frozenset({"sock", "unix"})
+ON_SOCKETS: Final = frozenset({"sock", "tlssock", "unix"})
+UNDER_TLS: Final = frozenset({"tls", "tlssock"})
 # What travels at once before `Link.chop` is called: opening handshakes are not always the subject.
 _WHOLE: Final = 1 << 20
 
@@ -31,7 +32,7 @@ class Pipe:
         self.window = window  # bytes that may be under way
         self.under_way = bytearray()
         self.log = bytearray()  # all that was sent
-        self.taken = 0  # bytes that have arrived
+        self.taken = 0  # bytes that have arrived; of a socket, that it holds for its reader
         self.eof = False
         self.broken = False  # nobody will read any more
         self.stalled = False  # nothing is delivered for now
@@ -66,6 +67,10 @@ class Link:
         self.pipes = {"client": Pipe(_WHOLE), "server": Pipe(_WHOLE)}
         # What TLS has decrypted, by the role of who sent it; else None.
         self.plain = {"client": bytearray(), "server": bytearray()} if tls else None
+        # What was handed to TLS to be encrypted.
+        self.written = {"client": bytearray(), "server": bytearray()}
+        self.was_cut = False  # by the harness
+        self.resets: set[str] = set()  # ends that have reset their socket, by nobody's order
         self.sockets: dict[str, trio.SocketStream] = {}
         self.open_ends: set[trio.abc.AsyncResource] = set()
 
@@ -97,6 +102,7 @@ class Link:
 
     def cut(self, *, lossy: bool = True) -> None:
         """Carry nothing more; lose what is under way, if `lossy`."""
+        self.was_cut = True
         for pipe in self.pipes.values():
             if lossy:
                 pipe.under_way.clear()
@@ -105,13 +111,6 @@ class Link:
         for stream in self.sockets.values():
             with suppress(OSError):
                 stream.socket.shutdown(socket.SHUT_RDWR)
-
-    def taken(self, role: str) -> int | None:
-        """How many bytes of `log` the other end has taken; None is all. Sockets do not tell: 0."""
-        pipe = self.pipes[role]
-        if role in self.sockets:
-            return 0
-        return None if self.plain else pipe.taken
 
     def log(self, role: str) -> bytes:
         """What the end `role` has sent; under TLS, what of it has arrived and was decrypted."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from .links import SMALL, Link
+from .links import SMALL, UNDER_TLS, Link
 from .side import Side
 from .tls import HOST, tls_contexts
 from .world import World
@@ -60,12 +60,12 @@ class Network(trio.abc.Listener[trio.abc.Stream]):
     @property
     def ssl_context(self) -> ssl.SSLContext | None:
         """A client's, if TLS is spoken."""
-        return tls_contexts()[0] if self._world.transport == "tls" else None
+        return tls_contexts()[0] if self._world.transport in UNDER_TLS else None
 
     @property
     def server_ssl_context(self) -> ssl.SSLContext | None:
         """A server's, if TLS is spoken."""
-        return tls_contexts()[1] if self._world.transport == "tls" else None
+        return tls_contexts()[1] if self._world.transport in UNDER_TLS else None
 
     def url(self, path: str) -> str:
         """The URL that the current task is about to open."""

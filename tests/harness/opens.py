@@ -12,7 +12,7 @@ import trio_ws
 from .links import SMALL
 from .network import PORT, Network
 from .networked import DOCUMENTED, adopt, echo, enclosed, networked, start_server, talk
-from .scenario import Scenario
+from .scenario import TLS_CLIENT, TLS_SERVER, Scenario
 from .side import Side
 from .tls import HOST
 from .world import ScenarioError, World, hold
@@ -21,7 +21,7 @@ SCENARIOS: list[Scenario] = []
 scenario = partial(networked, SCENARIOS)
 
 
-@scenario("client", more=(("takeover", "mem", "client"), ("plain", "unix", "client")))
+@scenario("client", more=(("takeover", "mem", "client"), ("plain", "unix", "client"), *TLS_CLIENT))
 async def open_websocket_url(world: World, network: Network) -> None:
     """From the URL to the end of the block."""
     world.owns_connection = True
@@ -178,7 +178,7 @@ async def wrap_client_stream(world: World, _: Network) -> None:
     await _wrap(world, _wrap_client)
 
 
-@scenario("server", use=True, more=(("takeover", "mem", "server"),))
+@scenario("server", use=True, more=(("takeover", "mem", "server"), *TLS_SERVER))
 async def wrap_server_stream(world: World, _: Network) -> None:
     """A server over a stream, and accept."""
     await _wrap(world, _wrap_server)

@@ -7,14 +7,14 @@ from functools import partial
 import trio
 
 from .meanwhile import receive_several, send_all, sizes, started_first
-from .scenario import SOMEWHAT_DEFLATED, Scenario, register
+from .scenario import SOMEWHAT_DEFLATED, TLS_CLIENT, TLS_SERVER, Scenario, register
 from .world import World
 
 SCENARIOS: list[Scenario] = []
 scenario = partial(register, SCENARIOS)
 
 
-@scenario(survives=True)
+@scenario(survives=True, more=TLS_CLIENT)
 async def ping(world: World) -> None:
     """Pings of both kinds, between messages."""
     me = world.me
@@ -29,7 +29,7 @@ async def ping(world: World) -> None:
     await world.run_victim(call)
 
 
-@scenario(survives=True, more=SOMEWHAT_DEFLATED)
+@scenario(survives=True, more=(*SOMEWHAT_DEFLATED, *TLS_SERVER))
 async def ping_under_back_pressure(world: World) -> None:
     """Pings wait for their turn behind a flood, and answer one another."""
     me = world.me

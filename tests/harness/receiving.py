@@ -9,21 +9,21 @@ import trio
 import trio_ws
 
 from .meanwhile import flood, flood_and_close, receive_several
-from .scenario import SOMEWHAT_DEFLATED, Scenario, register
+from .scenario import SOMEWHAT_DEFLATED, TLS_CLIENT, TLS_SERVER, Scenario, register
 from .world import World
 
 SCENARIOS: list[Scenario] = []
 scenario = partial(register, SCENARIOS)
 
 
-@scenario(survives=True, more=SOMEWHAT_DEFLATED)
+@scenario(survives=True, more=(*SOMEWHAT_DEFLATED, *TLS_SERVER))
 async def receive(world: World) -> None:
     """Messages arrive one after the other."""
     world.spawn(flood, world, 6)
     await world.run_victim(partial(receive_several, world.me, 12))
 
 
-@scenario(survives=True, options={"message_queue_size": 1}, more=SOMEWHAT_DEFLATED)
+@scenario(survives=True, options={"message_queue_size": 1}, more=(*SOMEWHAT_DEFLATED, *TLS_CLIENT))
 async def receive_from_a_full_queue(world: World) -> None:
     """The queue holds one message, so each receive starts the reader again."""
     world.spawn(flood, world, 6)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import suppress
 
 import trio
 
+from .faults import OTHER
 from .links import Link
 
 
@@ -37,10 +39,12 @@ class Relay:
         self, role: str, source: trio.socket.SocketType, sink: trio.socket.SocketType
     ) -> None:
         pipe, link = self._link.pipes[role], self._link
+        data: bytes | None = None
         try:
             while True:
                 while pipe.stalled:
                     await pipe.changed.park()
+                data = None
                 data = await source.recv(link.size())
                 if not data:
                     break
@@ -48,12 +52,17 @@ class Relay:
                 pipe.log += data[:size]
                 view = data[:size]
                 while view:
-                    view = view[await sink.send(view) :]
+                    sent = await sink.send(view)
+                    pipe.taken += sent
+                    view = view[sent:]
                 if size < len(data):
                     await self._strike()
                     break
-        except (OSError, trio.ClosedResourceError):
-            pass  # an end has gone: nobody is left to carry to, or from
+        except (OSError, trio.ClosedResourceError) as exc:
+            # An end has gone: nobody is left to carry to, or from.
+            unread = isinstance(exc, ConnectionResetError) and os.name == "posix"
+            if unread and not link.was_cut:
+                link.resets.add(role if data is None else OTHER[role])
         with suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
         with suppress(OSError):
@@ -63,13 +72,13 @@ class Relay:
         """How many bytes from `role` may pass, both as sent there and as received elsewhere."""
         link, position = self._link, len(self._link.pipes[role].log)
         size = link.fault.allow(link, role, "send", position, size)
-        other = "server" if role == "client" else "client"
-        return size and link.fault.allow(link, other, "receive", position, size)
+        return size and link.fault.allow(link, OTHER[role], "receive", position, size)
 
     async def _strike(self) -> None:
         """The fault happens here and now."""
         link, fault = self._link, self._link.fault
         fault.strike()
+        link.was_cut = True
         if fault.what == "stall":
             await trio.sleep_forever()
         elif fault.what == "end":

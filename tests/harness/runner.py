@@ -43,7 +43,7 @@ def run_once(case: Case, seed: int, injection: Injection | None, *, collect: boo
     world = World(case.transport, case.role, seed, injection, case.compression)
     descriptors = _count_descriptors(case)
     with _complaints() as complaints:
-        with decrypted_is_logged(), _scheduled(seed):
+        with decrypted_is_logged(world.links), _scheduled(seed):
             _run(case.scenario, world)
         if collect:
             gc.collect()

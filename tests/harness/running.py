@@ -34,6 +34,8 @@ _MIDDLES: Final = {
 _PATIENCE: Final = 4.0
 _PAUSE: Final = 2.0
 _RETURNS_WITHIN: Final = 1.01
+# What a client of ours gets on a link that has failed.
+_GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 
 
 class _Clients:
@@ -64,7 +66,7 @@ class _Clients:
 
     async def _ask(self, path: str) -> None:
         """Never come to the end of a request."""
-        with suppress(trio.BrokenResourceError, OSError), trio.move_on_after(60):
+        with suppress(*_GONE), trio.move_on_after(60):
             async with await self._network.open_stream(path) as stream:
                 await stream.send_all(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nUpg".encode())
                 self._begun[path].set()
@@ -187,7 +189,7 @@ for _middle in _MIDDLES:
             SCENARIOS,
             "server",
             name=f"{_body.__name__[1:]}_in_the_middle_of_{_middle}",
-            transports=("mem", "tls", "unix"),
+            transports=("mem", "tls", "tlssock", "unix"),
             **({"kinds": _kinds} if _kinds else {}),
         )(partial(_body, middle=_middle))
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import trio
 
-from . import internals, sabotage_deflate, sabotage_faults, sabotage_servers
+from . import internals, sabotage_deflate, sabotage_faults, sabotage_servers, sabotage_tls
 from .catalogue import CASES
 from .defects import Sabotage, replaced
 from .internals import SAY_GOODBYE, TRANSPORT_ACLOSE, WRITER_MODULE, Connection
@@ -129,6 +129,7 @@ SABOTAGES: Final = {
         *sabotage_faults.SABOTAGES,
         *sabotage_deflate.SABOTAGES,
         *sabotage_servers.SABOTAGES,
+        *sabotage_tls.SABOTAGES,
     )
 }
 

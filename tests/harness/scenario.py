@@ -28,6 +28,11 @@ SOMEWHAT_DEFLATED: Final = (
     ("takeover", "sock", "server"),
     ("fresh", "mem", "server"),
 )
+# TLS over sockets, of a scenario for which it matters that the library writes there itself.
+TLS_CLIENT: Final = (("plain", "tlssock", "client"),)
+TLS_SERVER: Final = (("plain", "tlssock", "server"),)
+TLS_SOCKETS: Final = (*TLS_CLIENT, *TLS_SERVER)
+DEFLATED_TLS: Final = (("takeover", "tlssock", "client"), ("fresh", "tlssock", "server"))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from functools import partial
 
 import trio
 
+import trio_ws
+
 from .meanwhile import (
     closes_once_it_has_received,
     flood,
@@ -16,14 +18,24 @@ from .meanwhile import (
     started_first,
     starts_later,
 )
-from .scenario import DEFLATED, SOMEWHAT_DEFLATED, Scenario, register
+from .scenario import (
+    DEFLATED,
+    DEFLATED_TLS,
+    SOMEWHAT_DEFLATED,
+    TLS_CLIENT,
+    TLS_SERVER,
+    TLS_SOCKETS,
+    Scenario,
+    register,
+)
+from .side import Side
 from .world import World
 
 SCENARIOS: list[Scenario] = []
 scenario = partial(register, SCENARIOS)
 
 
-@scenario(survives=True, more=DEFLATED)
+@scenario(survives=True, more=(*DEFLATED, *TLS_CLIENT))
 async def send_small(world: World) -> None:
     """Text, binary and empty messages, with a reading peer."""
     me = world.me
@@ -40,7 +52,7 @@ async def send_small(world: World) -> None:
     await world.run_victim(call)
 
 
-@scenario(survives=True, more=DEFLATED)
+@scenario(survives=True, more=(*DEFLATED, *TLS_SOCKETS, *DEFLATED_TLS))
 async def send_large(world: World) -> None:
     """Messages over the output's mark, so that each but the first waits for room."""
     me = world.me
@@ -54,14 +66,14 @@ async def send_large(world: World) -> None:
     await world.run_victim(call)
 
 
-@scenario(survives=True, more=DEFLATED)
+@scenario(survives=True, more=(*DEFLATED, *TLS_SOCKETS))
 async def send_under_back_pressure(world: World) -> None:
     """The peer reads only after a while."""
     read_late(world)
     await world.run_victim(partial(send_all, world.me, sizes(world, 6)))
 
 
-@scenario(survives=True, more=DEFLATED)
+@scenario(survives=True, more=(*DEFLATED, *TLS_SERVER))
 async def send_concurrently(world: World) -> None:
     """Four tasks send; one of them is cancelled, in the middle of the queue."""
     me = world.me
@@ -73,7 +85,7 @@ async def send_concurrently(world: World) -> None:
     await world.run_victim(sender)
 
 
-@scenario(survives=True, more=DEFLATED)
+@scenario(survives=True, more=(*DEFLATED, *TLS_SOCKETS))
 async def send_both_ways(world: World) -> None:
     """Both ends send more than the link holds before they receive anything."""
     me, peer = world.me, world.peer
@@ -89,6 +101,37 @@ async def send_both_ways(world: World) -> None:
         await receive_several(me, 3)
 
     await world.run_victim(call)
+
+
+@scenario(
+    kinds=("scope", "woken", "deadline", "anywhere"),
+    survives=True,
+    transports=("sock", "tlssock"),
+    options={"message_queue_size": 1},
+    faults=2,
+)
+async def send_before_receiving(world: World) -> None:
+    """The queue is full, so what has come is still in the socket when sending fails."""
+    me, peer = world.me, world.peer
+    world.read(peer)
+    await _send_slowly(peer)
+
+    async def call() -> None:
+        try:
+            await _send_slowly(me)
+        except trio_ws.ConnectionClosed:
+            await me.drain()
+            raise
+        await receive_several(me, 4)
+
+    await world.run_victim(call)
+
+
+async def _send_slowly(side: Side) -> None:
+    """Messages each of which leaves in a write of its own."""
+    for _ in range(4):
+        await side.send(side.text(50))
+        await trio.sleep(0.1)
 
 
 @scenario(kinds=("scope", "woken", "deadline", "anywhere"), survives=True, more=SOMEWHAT_DEFLATED)
@@ -109,7 +152,10 @@ async def send_message_and_get_message(world: World) -> None:
     await world.run_victim(call)
 
 
-@scenario(kinds=("scope", "woken", "deadline", "nursery", "collapse"), more=SOMEWHAT_DEFLATED)
+@scenario(
+    kinds=("scope", "woken", "deadline", "nursery", "collapse"),
+    more=(*SOMEWHAT_DEFLATED, *TLS_CLIENT),
+)
 async def send_while_the_peer_closes(world: World) -> None:
     """The peer closes in the middle of a flood."""
     closes_once_it_has_received(world, 1)

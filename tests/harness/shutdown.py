@@ -12,7 +12,7 @@ import trio_ws
 
 from .network import Network
 from .networked import DOCUMENTED, adopt, networked, start_server
-from .scenario import Scenario
+from .scenario import TLS_SERVER, Scenario
 from .side import Side
 from .world import World, hold
 
@@ -91,7 +91,8 @@ async def _run(world: World, network: Network, call: str, *, server_is_victim: b
 def _register(call: str, *, server_is_victim: bool) -> None:
     body = partial(_run, call=call, server_is_victim=server_is_victim)
     name = f"shutdown_with_{call}" if server_is_victim else f"{call}_with_shutdown"
-    networked(SCENARIOS, "server", name=name)(body)
+    more = TLS_SERVER if call == "send" else ()
+    networked(SCENARIOS, "server", name=name, more=more)(body)
 
 
 for _call in _CALLS:

@@ -8,6 +8,7 @@ from functools import partial
 import trio
 
 from .content import HUGE, LARGE
+from .links import ON_SOCKETS
 from .meanwhile import (
     closes_once_it_has_received,
     read_late,
@@ -17,7 +18,7 @@ from .meanwhile import (
     started_first,
     starts_later,
 )
-from .scenario import DEFLATED, SOMEWHAT_DEFLATED, Scenario, register
+from .scenario import DEFLATED, DEFLATED_TLS, SOMEWHAT_DEFLATED, Scenario, register
 from .side import Side
 from .world import World
 
@@ -49,7 +50,7 @@ _WIDE = 1000
 # Sending
 
 
-@scenario(more=DEFLATED, survives=True)
+@scenario(more=(*DEFLATED, *DEFLATED_TLS), survives=True)
 async def send_in_steps(world: World) -> None:
     """Messages of all sizes, with a reading peer; one of them cannot be sent."""
     me = await _begun(world)
@@ -70,7 +71,7 @@ async def send_in_steps_under_back_pressure(world: World) -> None:
     """Large messages that also wait for room: the peer reads only after a while."""
     me = world.me
     # A socket takes more after the nursery was cancelled, and has no room for a Close frame then.
-    world.check_goodbye = world.transport != "sock"
+    world.check_goodbye = world.transport not in ON_SOCKETS
     read_late(world)
     await me.send(me.text(100))
     small, middle = sizes(world, 2)

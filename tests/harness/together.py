@@ -7,6 +7,7 @@ from functools import partial
 
 import trio
 
+from .links import ON_SOCKETS
 from .meanwhile import receive_several, send_all, sizes
 from .scenario import Scenario
 from .world import World
@@ -84,7 +85,7 @@ async def _run(world: World, victim: str, other: str) -> None:
 
     world.spawn(speak)
     # A socket takes more after the nursery was cancelled, and has no room for a Close frame then.
-    world.check_goodbye = world.transport != "sock" or "send" not in both
+    world.check_goodbye = world.transport not in ON_SOCKETS or "send" not in both
     # Who receives may wait for what the other one has got.
     world.spawn(partial(_CALLS[other], world), waits=other in _RECEIVE)
     await trio.lowlevel.checkpoint()

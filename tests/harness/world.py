@@ -15,7 +15,7 @@ from trio_ws import Limits, PerMessageDeflate
 
 from .faults import Fault
 from .injection import Injection, Injector
-from .links import Link, MemoryEnd
+from .links import ON_SOCKETS, UNDER_TLS, Link, MemoryEnd
 from .relay import Relay, socket_pair
 from .side import Side
 from .tls import HOST, tls_contexts
@@ -39,9 +39,9 @@ COMPRESSIONS: Final[dict[str, PerMessageDeflate | None]] = {
     "fresh": PerMessageDeflate(server_no_context_takeover=True, client_no_context_takeover=True),
 }
 # Bytes that a connection and the link below it hold without any help of the peer.
-FLOOD: Final = {"mem": 400, "tls": 600, "sock": 16_000}
+FLOOD: Final = {"mem": 400, "tls": 600, "sock": 16_000, "tlssock": 16_000}
 # The largest piece that travels at once.
-STEP: Final = {"mem": 48, "tls": 160, "sock": 4000}
+STEP: Final = {"mem": 48, "tls": 160, "sock": 4000, "tlssock": 4000}
 
 
 class ScenarioError(Exception):
@@ -65,7 +65,7 @@ class World:
     """What a scenario has at hand.
 
     Args:
-        transport: "mem", "tls" or "sock"; on a network also "unix".
+        transport: "mem", "tls" over that, "sock", "tlssock" over that; on a network also "unix".
         role: which end the victim is on.
         seed: of all that is chosen at random.
         injection: where to cancel, or None for a run that counts.
@@ -124,7 +124,7 @@ class World:
 
     def new_link(self, step: int | None = None) -> Link:
         """A link with two sides, on which up to `step` bytes travel at once."""
-        tls = self.transport == "tls"
+        tls = self.transport in UNDER_TLS
         step = step or STEP[self.transport]
         link = Link(self.rng, window=self.window, step=step, tls=tls, fault=self.fault)
         self.links.append(link)
@@ -133,7 +133,7 @@ class World:
 
     def new_plain_ends(self, link: Link) -> tuple[trio.abc.Stream, trio.abc.Stream]:
         """The client's and the server's stream over `link`, without TLS."""
-        if self.transport == "sock":
+        if self.transport in ON_SOCKETS:
             (client, near), (server, far) = socket_pair(), socket_pair()
             link.sockets = {"client": client, "server": server}
             self.background.start_soon(Relay(link, near, far).run)
@@ -143,7 +143,7 @@ class World:
     def new_ends(self, link: Link) -> tuple[trio.abc.Stream, trio.abc.Stream]:
         """The client's and the server's stream over `link`, TLS not shaken hands yet."""
         client, server = self.new_plain_ends(link)
-        if self.transport != "tls":
+        if self.transport not in UNDER_TLS:
             return client, server
         contexts = tls_contexts()
         return (
