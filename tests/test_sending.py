@@ -12,7 +12,9 @@ from tests.support.connections import (
     all_streams,
     both_roles,
     connect,
+    half_raw_pair,
     lockstep_pair,
+    make_connection,
     memory_pair,
     socket_pair,
     whole_and_torn,
@@ -270,3 +272,27 @@ async def test_send_is_always_a_cancellation_point(
     await connection.send("once")
     await connection.aclose()
     assert (await peer.receive_rest())[0] == (wire.TEXT, b"once")
+
+
+@pytest.mark.checklist("CA02")
+async def test_a_goodbye_tries_a_full_socket_again(
+    nursery: trio.Nursery, autojump_clock: Clock
+) -> None:
+    """If there is room again when a connection is cancelled, all that was queued leaves: 1001."""
+    ours, theirs = half_raw_pair()
+    async with trio.open_nursery() as inner:
+        connection = make_connection(ours, client=False, ping_interval=None)
+        await connection._start(inner)
+        await connection.send(bytes(300_000))
+        await trio.testing.wait_all_tasks_blocked()
+        assert connection.statistics().bytes_buffered
+        data = b""
+        while connection.statistics().bytes_buffered > len(data):
+            data += theirs.recv(2**16)
+        inner.cancel_scope.cancel()  # in the turn in which the peer has taken it
+    while piece := theirs.recv(2**16):
+        data += piece
+    theirs.close()
+    message, close = wire.parse(data)
+    assert message.payload == bytes(300_000)
+    assert close.payload == (1001).to_bytes(2, "big")

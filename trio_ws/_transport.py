@@ -130,7 +130,8 @@ class SocketTransport(StreamTransport):
         try:
             if len(chunks) == 1:
                 return os.write(self.stream.socket.fileno(), chunks[0])
-            return os.writev(self.stream.socket.fileno(), chunks)
+            # None is left where a goodbye has sent all while the writer waited.
+            return os.writev(self.stream.socket.fileno(), chunks) if chunks else 0
         except BlockingIOError:
             return 0
 

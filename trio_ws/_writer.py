@@ -127,6 +127,7 @@ class Writer:
     def goodbye(self, code: int = CloseCode.GOING_AWAY) -> None:
         """Say Close if that takes no waiting, and end (invariant 10)."""
         self._protocol.send_close(code)
+        self._blocked = False  # there may be room again, and no other turn to see it
         self.flush()
         self.hurry()
 

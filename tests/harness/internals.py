@@ -76,6 +76,11 @@ def lost(conn: Any) -> Exception:
     return error
 
 
+def has_broken(conn: Any) -> bool:
+    """Whether the stream below a connection has failed."""
+    return conn._writer.cause is not None
+
+
 def stream(conn: Any) -> trio.abc.Stream:
     """Below the connection."""
     below: trio.abc.Stream = conn._transport.stream
