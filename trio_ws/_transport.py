@@ -168,7 +168,7 @@ class SocketTransport(StreamTransport):
     def _close(self) -> None:
         # All that the stream's own method does, but for a checkpoint, which would cost as much as
         # all of it where it is cancelled.
-        _drain(self.stream.socket)
+        _drain(self.stream.socket, self.read_size)
         with suppress(OSError):  # it may be somebody else who has closed it
             self.stream.socket.close()
 
@@ -271,7 +271,7 @@ class SocketUnderTLS(trio.abc.Stream):
 
     async def aclose(self) -> None:
         """Close the socket, once it has been emptied."""
-        _drain(self.socket)
+        _drain(self.socket, _READ_SIZE)
         await self._inner.aclose()
 
     def check_open(self) -> None:
@@ -290,11 +290,11 @@ def _check_open(sock: trio.socket.SocketType) -> None:
         raise trio.ClosedResourceError
 
 
-def _drain(sock: trio.socket.SocketType) -> None:
-    """Read what is left of a socket that is about to be closed."""
+def _drain(sock: trio.socket.SocketType, size: int) -> None:
+    """Read what is left of a socket that is about to be closed, `size` bytes at a time."""
     try:
         for _ in range(_DRAIN_READS):
-            if not os.read(sock.fileno(), _READ_SIZE):
+            if not os.read(sock.fileno(), size):
                 break
     except OSError:
         pass  # nothing left, or nobody there: either way it can be closed

@@ -178,7 +178,7 @@ _TABLE: Final = (
     _edit("inflating", "context takeover that was not agreed on", f"{_DEFLATE}:Inflater.finish",
           "if self._takeover:", "if True:"),
     _edit("inflating", "a message that ends within a block", f"{_DEFLATE}:Inflater.finish",
-          "if not context.eof:", "if False:"),
+          "if rest or not context.eof:", "if False:"),
     _edit("inflating", "the tail is not added", f"{_DEFLATE}:Inflater.feed",
           "[data + _TAIL if last else data]", "[data]"),
     _edit("inflating", "the tail is not taken off", f"{_DEFLATE}:Compressor.compress",

@@ -58,7 +58,7 @@ async def _leaking_aclose(_: Any) -> None:
     await trio.lowlevel.checkpoint()
 
 
-def _careless_drain(_: Any) -> None:
+def _careless_drain(*_: Any) -> None:
     """Leaves bytes unread, so that the kernel sends a reset when the socket is closed."""
 
 
