@@ -435,7 +435,8 @@ async def test_connect_prints_messages(capsys: pytest.CaptureFixture[str]) -> No
         websocket = await request.accept()
         await websocket.send("\x1b[2Jfirst\nline")
         await websocket.send(b"\x00\xff")
-        await websocket.ping()  # so the client's ping, which it sends first, has its pong
+        await trio.testing.wait_all_tasks_blocked()  # so the client has sent its ping
+        await websocket.ping()  # and has the pong of it before this one's
         await websocket.aclose(3000, "\x07enough")
 
     async with serving(handler) as url:

@@ -5,7 +5,6 @@ import os
 import socket
 import struct
 import sys
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -13,11 +12,10 @@ import trio
 import trio.testing
 
 import trio_ws
-from tests.support.connections import make_connection
+from tests.support.connections import make_connection, output, spurious_wakeups
 from tests.support.servers import nothing_left
 from tests.support.tls import client_context, server_context
 from trio_ws import CloseReason
-from trio_ws._protocol._output import Output
 from trio_ws._transport import (
     SocketUnderTLS,
     StreamTransport,
@@ -46,13 +44,6 @@ def small_sockets() -> tuple[trio.SocketStream, trio.SocketStream]:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
     ours, theirs = (trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in pair)
     return ours, theirs
-
-
-def output(data: bytes) -> Output:
-    """What is to be sent."""
-    out = Output()
-    out.append(data)
-    return out
 
 
 async def receive(stream: trio.abc.Stream, size: int) -> bytes:
@@ -112,34 +103,57 @@ async def test_what_the_socket_does_not_take_is_kept() -> None:
     await trio.aclose_forcefully(far)
 
 
-async def test_hands_are_shaken_before_anything_is_kept() -> None:
-    """A stream whose handshake nobody has done gets it with the first send, whole."""
+async def test_hands_are_shaken_before_anything_is_kept(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A stream whose handshake nobody has done gets it with the first send, whole.
+
+    Here the socket takes nothing that could be kept: of the handshake that would be for ever.
+    """
     near, far = small_sockets()
     ours, theirs = tls_ends(near, far)
     transport = transport_over(ours, None)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(receive, theirs, 2)
-        assert await transport.send(output(b"hi")) == 2
+
+    def full(fd: int, data: bytes) -> int:
+        raise BlockingIOError
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive, theirs, 2)
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "write", full)
+                assert await transport.send(output(b"hi")) == 0
+            assert await transport.send(output(b"hi")) == 2
     await trio.aclose_forcefully(ours)
     await trio.aclose_forcefully(far)
 
 
 async def test_what_tls_sends_by_itself_keeps_its_place() -> None:
     """What comes while a write is kept goes behind it: the records of TLS have an order."""
-    ours, _, far = await shaken_hands()
+    ours, theirs, far = await shaken_hands()
     transport = transport_over(ours, None)
     inner = ours.transport_stream
     assert isinstance(inner, SocketUnderTLS)
     out = output(bytes(30_000))
+    zeros = 0
     while not inner.unsent:
-        out.advance(await transport.send(out))
+        zeros += min(out.size, 33 * 1024)
+        sent = await transport.send(out)
+        out.advance(sent)
         out.append(bytes(30_000))
-    kept = len(inner.unsent)
+    received = []
+
+    async def peer() -> None:
+        received.append(await receive(theirs, zeros + 4))
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ours.send_all, b"more")  # as for a new key
         await trio.testing.wait_all_tasks_blocked()
-    assert len(inner.unsent) > kept
-    inner.flush()
+        nursery.start_soon(peer)
+        while inner.unsent:
+            await trio.lowlevel.wait_writable(inner.socket)
+            inner.flush()
+    assert received == [bytes(zeros) + b"more"]
     await trio.aclose_forcefully(ours)
     await trio.aclose_forcefully(far)
 
@@ -264,33 +278,23 @@ async def test_a_tls_connection_that_is_woken_for_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A spurious wake-up is no end, in the TLS handshake or later; endpoints and all else work."""
-    read = os.read
-    reads = Counter[int]()
-
-    def spurious(fd: int, size: int) -> bytes:
-        reads[fd] += 1
-        if reads[fd] % 2:
-            raise BlockingIOError
-        return read(fd, size)
-
-    monkeypatch.setattr(os, "read", spurious)
 
     async def echo(request: trio_ws.WebSocketRequest) -> None:
         async with await request.accept() as connection:
             await connection.send(await connection.receive())
 
-    async with trio.open_nursery() as nursery:
-        context = server_context("127.0.0.1")
-        server = await nursery.start(trio_ws.serve_websocket, echo, "127.0.0.1", 0, context)
-        async with trio_ws.open_websocket(
-            "127.0.0.1", server.port, "/", use_ssl=client_context()
-        ) as client:
-            assert isinstance(client.remote, trio_ws.Endpoint)
-            assert client.remote.url == f"wss://127.0.0.1:{server.port}"
-            await client.send(bytes(300_000))
-            assert await client.receive() == bytes(300_000)
-        nursery.cancel_scope.cancel()
-    assert min(reads.values()) > 1
+    with spurious_wakeups(monkeypatch):
+        async with trio.open_nursery() as nursery:
+            context = server_context("127.0.0.1")
+            server = await nursery.start(trio_ws.serve_websocket, echo, "127.0.0.1", 0, context)
+            async with trio_ws.open_websocket(
+                "127.0.0.1", server.port, "/", use_ssl=client_context()
+            ) as client:
+                assert isinstance(client.remote, trio_ws.Endpoint)
+                assert client.remote.url == f"wss://127.0.0.1:{server.port}"
+                await client.send(bytes(300_000))
+                assert await client.receive() == bytes(300_000)
+            nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@ import os
 import socket
 import ssl
 import sys
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +10,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.support.connections import RawPeer, half_raw_pair, socket_pair
+from tests.support.connections import RawPeer, half_raw_pair, output, socket_pair, spurious_wakeups
 from trio_ws import WebSocketRequest, open_websocket, serve_websocket
-from trio_ws._protocol._output import Output
 from trio_ws._transport import (
     SocketTransport,
     StreamTransport,
@@ -61,14 +59,6 @@ class FaultyStream(trio.abc.HalfCloseableStream):
 def broken() -> None:
     """The peer has gone."""
     raise trio.BrokenResourceError
-
-
-def output(*chunks: bytes) -> Output:
-    """What is to be sent."""
-    out = Output()
-    for chunk in chunks:
-        out.append(chunk)
-    return out
 
 
 async def take(transport: StreamTransport) -> bytes:
@@ -193,7 +183,7 @@ async def test_what_is_queued_leaves_in_one_write(
 
 
 @posix
-async def test_nothing_there(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_there() -> None:
     """A socket that is said to be readable, and is not, which may happen: wait again."""
     ours, theirs = half_raw_pair()
     transport = transport_over(ours, None)
@@ -207,28 +197,18 @@ async def test_nothing_there(monkeypatch: pytest.MonkeyPatch) -> None:
 @posix
 async def test_a_connection_that_is_woken_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A spurious wake-up of a client or a server, in the opening handshake or later, is no end."""
-    read = os.read
-    reads = Counter[int]()
-
-    def spurious(fd: int, size: int) -> bytes:
-        reads[fd] += 1
-        if reads[fd] % 2:
-            raise BlockingIOError
-        return read(fd, size)
-
-    monkeypatch.setattr(os, "read", spurious)
 
     async def echo(request: WebSocketRequest) -> None:
         async with await request.accept() as connection:
             await connection.send(await connection.receive())
 
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(serve_websocket, echo, "127.0.0.1", 0, None)
-        async with open_websocket("127.0.0.1", server.port, "/", use_ssl=False) as client:
-            await client.send("hello")
-            assert await client.receive() == "hello"
-        nursery.cancel_scope.cancel()
-    assert min(reads.values()) > 1
+    with spurious_wakeups(monkeypatch):
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(serve_websocket, echo, "127.0.0.1", 0, None)
+            async with open_websocket("127.0.0.1", server.port, "/", use_ssl=False) as client:
+                await client.send("hello")
+                assert await client.receive() == "hello"
+            nursery.cancel_scope.cancel()
 
 
 @posix

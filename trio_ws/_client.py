@@ -174,9 +174,7 @@ class _Attempt:
         check_type("host", host, str)
         check_type("resource", resource, str)
         if stream is None:
-            check_type("port", port, int)
-            if host.startswith("[") or host.count(":") == 1:
-                raise ValueError("host: leave out the port, and the brackets of an IPv6 address")
+            _check_address(host, port)
         elif settings.unix_socket is not None:
             raise ValueError("unix_socket: there is a stream already")
         if settings.server_hostname is not None and ssl_context is None:
@@ -298,6 +296,12 @@ async def _reporting(what: str, step: Callable[..., Awaitable[_T]], *args: objec
     ) as exc:
         cause = exc.__cause__ if isinstance(exc, trio.BrokenResourceError) else None
         raise HandshakeError(f"{what} failed: {cause or exc}") from cause or exc
+
+
+def _check_address(host: str, port: object) -> None:
+    check_type("port", port, int)
+    if host.startswith("[") or host.count(":") == 1:
+        raise ValueError("host: leave out the port, and the brackets of an IPv6 address")
 
 
 def _ssl_context(use_ssl: object) -> ssl.SSLContext | None:

@@ -120,8 +120,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             self._writer,
         )
         self._closed = Latch()
-        self._sends = BATCH
-        self._receives = BATCH
+        self._sends = self._receives = BATCH
         if first_out:
             self._protocol.output.append(first_out)
         if first_in:

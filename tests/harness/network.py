@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any
 
 import trio
+
+import trio_ws
 
 from .links import SMALL, UNDER_TLS, Link
 from .side import Side
@@ -95,6 +97,10 @@ class Network(trio.abc.Listener[trio.abc.Stream]):
         link.chop()
         self._links[self._paths[trio.lowlevel.current_task()]] = link
         return link
+
+    def open_websocket(self, path: str) -> AbstractAsyncContextManager[trio_ws.WebSocketConnection]:
+        """A client that asks for `path`, for the length of a block."""
+        return trio_ws.open_websocket_url(self.url(path), self.ssl_context, **self.client_options)
 
     async def open_stream(self, path: str) -> trio.abc.Stream:
         """A stream to the server, for a client that is not the library's."""

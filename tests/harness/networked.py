@@ -73,10 +73,7 @@ async def talk(side: Side, count: int = 3) -> None:
 async def client(network: Network, path: str) -> None:
     """A client that talks, and ends as it may."""
     try:
-        url = network.url(path)
-        async with trio_ws.open_websocket_url(
-            url, network.ssl_context, **network.client_options
-        ) as conn:
+        async with network.open_websocket(path) as conn:
             await talk(adopt(network, "client", path, conn))
     except DOCUMENTED:
         pass

@@ -28,10 +28,7 @@ async def open_websocket_url(world: World, network: Network) -> None:
     await start_server(world, network, echo)
 
     async def call() -> None:
-        url = network.url("/a")
-        async with trio_ws.open_websocket_url(
-            url, network.ssl_context, **network.client_options
-        ) as conn:
+        async with network.open_websocket("/a") as conn:
             await talk(adopt(network, "client", "/a", conn))
 
     await enclosed(world, call)
@@ -105,8 +102,7 @@ async def connect_to_a_silent_server(world: World, network: Network) -> None:
     """The handshake ends by its deadline, ``connect_timeout``."""
 
     async def call() -> None:
-        url = network.url("/a")
-        async with trio_ws.open_websocket_url(url, network.ssl_context, **network.options):
+        async with network.open_websocket("/a"):
             raise AssertionError
 
     await enclosed(world, call)
@@ -125,8 +121,7 @@ async def connect_and_be_rejected(world: World, network: Network) -> None:
 
 async def _expect_rejection(network: Network, path: str) -> None:
     try:
-        url = network.url(path)
-        async with trio_ws.open_websocket_url(url, network.ssl_context, **network.options):
+        async with network.open_websocket(path):
             raise AssertionError
     except trio_ws.HandshakeError:
         await trio.lowlevel.checkpoint()

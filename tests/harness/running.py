@@ -76,10 +76,7 @@ class _Clients:
     async def _talk(self, path: str) -> None:
         network = self._network
         with suppress(*DOCUMENTED):
-            url = network.url(path)
-            async with trio_ws.open_websocket_url(
-                url, network.ssl_context, **network.client_options
-            ) as conn:
+            async with network.open_websocket(path) as conn:
                 side = adopt(network, "client", path, conn)
                 await talk(side, 1)
                 if path != "/left":

@@ -161,10 +161,7 @@ async def server_aclose(world: World, network: Network) -> None:
 
     async def idle(path: str) -> None:
         try:
-            url = network.url(path)
-            async with trio_ws.open_websocket_url(
-                url, network.ssl_context, **network.options
-            ) as conn:
+            async with network.open_websocket(path) as conn:
                 side = adopt(network, "client", path, conn)
                 await talk(side, 1)
                 if path == "/deaf":

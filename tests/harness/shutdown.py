@@ -54,8 +54,7 @@ _CALLS: dict[str, Callable[[Side], Awaitable[None]]] = {
 async def _client(network: Network) -> None:
     """Says hello, then receives what comes."""
     with suppress(*DOCUMENTED):
-        url = network.url("/a")
-        async with trio_ws.open_websocket_url(url, network.ssl_context, **network.options) as conn:
+        async with network.open_websocket("/a") as conn:
             side = adopt(network, "client", "/a", conn)
             await side.send(side.text())
             await side.drain()

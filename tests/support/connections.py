@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
@@ -15,6 +18,7 @@ from tests.protocol import wire
 from trio_ws import Limits, WebSocketConnection
 from trio_ws._facts import Opening
 from trio_ws._options import Settings
+from trio_ws._protocol._output import Output
 
 StreamPair = Callable[[], tuple[trio.abc.Stream, trio.abc.Stream]]
 
@@ -49,6 +53,31 @@ all_streams = pytest.mark.parametrize(
 memory_and_socket = pytest.mark.parametrize(
     "streams", [memory_pair, socket_pair], ids=["memory", "socket"]
 )
+
+
+def output(*chunks: bytes) -> Output:
+    """What is to be sent."""
+    out = Output()
+    for chunk in chunks:
+        out.append(chunk)
+    return out
+
+
+@contextmanager
+def spurious_wakeups(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every other read of a descriptor finds nothing; at the end it must have been tried again."""
+    read = os.read
+    reads = Counter[int]()
+
+    def spurious(fd: int, size: int) -> bytes:
+        reads[fd] += 1
+        if reads[fd] % 2:
+            raise BlockingIOError
+        return read(fd, size)
+
+    monkeypatch.setattr(os, "read", spurious)
+    yield
+    assert min(reads.values()) > 1
 
 
 class RawPeer:
