@@ -4,8 +4,8 @@ import itertools
 import math
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import pytest
@@ -190,28 +190,46 @@ async def test_a_port_that_nobody_listens_on() -> None:
     assert isinstance(caught.value.__cause__, OSError)
 
 
+@asynccontextmanager
+async def resetting(answer: bytes) -> AsyncIterator[str]:
+    """The URL of a server that resets its one connection once the answer has been read."""
+    listener = trio.socket.socket()
+    await listener.bind(("127.0.0.1", 0))
+    listener.listen()
+
+    async def serve() -> None:
+        sock, _ = await listener.accept()
+        await sock.recv(100_000)
+        await sock.send(answer)
+        await trio.testing.wait_all_tasks_blocked()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes([1, 0, 0, 0, 0, 0, 0, 0]))
+        sock.close()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        yield f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+    listener.close()
+
+
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 101 Sw"], ids=["at once", "within the head"])
 async def test_a_reset_is_a_handshake_error(answer: bytes) -> None:
     """A server that resets the connection; over real sockets, for the kernel's own errors."""
-    async with nothing_left():
-        listener = trio.socket.socket()
-        await listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        url = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
-
-        async def serve() -> None:
-            sock, _ = await listener.accept()
-            await sock.recv(100_000)
-            await sock.send(answer)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes([1, 0, 0, 0, 0, 0, 0, 0]))
-            sock.close()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve)
-            with pytest.raises(trio_ws.HandshakeError, match="handshake failed") as caught:
-                await trio_ws.connect_websocket_url(nursery, url)
-        listener.close()
+    async with nothing_left(), resetting(answer) as url, trio.open_nursery() as nursery:
+        with pytest.raises(trio_ws.HandshakeError, match="handshake failed") as caught:
+            await trio_ws.connect_websocket_url(nursery, url)
     assert isinstance(caught.value.__cause__, OSError | EOFError)
+
+
+@pytest.mark.checklist("CH06")
+async def test_a_reset_ends_a_rejection() -> None:
+    """Who was rejected hears of that also if the body is cut by a reset."""
+    answer = b"HTTP/1.1 401 Unauthorized\r\nX: y\r\nContent-Length: 10\r\n\r\nshort"
+    async with nothing_left(), resetting(answer) as url, trio.open_nursery() as nursery:
+        with pytest.raises(trio_ws.ConnectionRejected) as caught:
+            await trio_ws.connect_websocket_url(nursery, url)
+    error = caught.value
+    assert (error.status_code, error.body) == (401, b"short")
+    assert error.headers == ((b"x", b"y"), (b"content-length", b"10"))
 
 
 class BrokenStream(WholeStream):

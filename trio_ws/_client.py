@@ -268,8 +268,13 @@ class _Attempt:
             request.advance(transport.send_nowait(request) or await transport.send(request))
         response = None
         while response is None:
-            await transport.wait_readable()
-            data = transport.receive_nowait()
+            try:
+                await transport.wait_readable()
+                data = transport.receive_nowait()
+            except (OSError, trio.BrokenResourceError):
+                if not self._handshake.rejected:
+                    raise
+                data = b""  # a rejection remains one, however it ends
             if data is None:
                 continue
             answer = self._handshake

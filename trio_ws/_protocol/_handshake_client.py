@@ -104,6 +104,11 @@ class ClientHandshake:
             headers.append((b"Sec-WebSocket-Extensions", format_extensions(self._extensions)))
         return headers
 
+    @property
+    def rejected(self) -> bool:
+        """Whether a final answer other than 101 has come, whose body may still be on its way."""
+        return self._rejection is not None
+
     def receive_data(self, data: bytes) -> Response | None:
         """Feed received bytes, split in any way. None means that more are needed.
 
