@@ -147,7 +147,7 @@ _TABLE: Final = (
     _edit("grammar", "client_max_window_bits unasked", f"{_DEFLATE}:_answer",
           "if _BITS[1] in offered:", "if True:"),
     _edit("grammar", "a wider window than offered", f"{_DEFLATE}:_answer",
-          "min(compress_bits, offered[_BITS[0]] or 15)", "compress_bits"),
+          "min(compress_bits, offered[_BITS[0]])", "compress_bits"),
     _edit("url", "a fragment is dropped", f"{_URL}:parse_url",
           'match["fragment"] is not None', "False"),
     _edit("url", "port 0", f"{_URL}:check_port", "1 <= port", "0 <= port"),

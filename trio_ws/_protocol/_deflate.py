@@ -132,9 +132,7 @@ def accept_offer(
     return None
 
 
-def _answer(
-    offered: dict[str, int | None], wish: PerMessageDeflate
-) -> tuple[Extension, Agreement] | None:
+def _answer(offered: dict[str, int], wish: PerMessageDeflate) -> tuple[Extension, Agreement] | None:
     parameters: list[tuple[str, str | None]] = []
     takeover = {}
     for flag in _FLAGS:
@@ -143,13 +141,13 @@ def _answer(
             parameters.append((flag, None))
     compress_bits = wish.server_max_window_bits
     if _BITS[0] in offered:
-        compress_bits = min(compress_bits, offered[_BITS[0]] or 15)
+        compress_bits = min(compress_bits, offered[_BITS[0]])
         if compress_bits == 8:
             return None  # zlib cannot
         parameters.append((_BITS[0], str(compress_bits)))
     inflate_bits = 15
     if _BITS[1] in offered:  # section 7.1.2.2: only then may the answer have it
-        inflate_bits = min(wish.client_max_window_bits, offered[_BITS[1]] or 15)
+        inflate_bits = min(wish.client_max_window_bits, offered[_BITS[1]])
         parameters.append((_BITS[1], str(inflate_bits)))
     agreement = Agreement(compress_bits, takeover[_FLAGS[0]], inflate_bits, takeover[_FLAGS[1]])
     return (NAME, tuple(parameters)), agreement
@@ -166,11 +164,11 @@ def check_answer(accepted: Sequence[Extension], wish: PerMessageDeflate) -> Agre
     answer = _parse(accepted[0][1], valueless=None)
     if wish.server_no_context_takeover and _FLAGS[0] not in answer:
         raise HeaderError("the server must answer server_no_context_takeover, which was asked for")
-    inflate_bits = answer.get(_BITS[0]) or 15
+    inflate_bits = answer.get(_BITS[0], 15)
     if _BITS[0] in answer and inflate_bits > wish.server_max_window_bits:
         # Without it, the server has taken the second offer; but who knows it can do as the first.
         raise HeaderError(f"the server chose a window of {inflate_bits} bits, more than asked for")
-    compress_bits = min(wish.client_max_window_bits, answer.get(_BITS[1]) or 15)
+    compress_bits = min(wish.client_max_window_bits, answer.get(_BITS[1], 15))
     if compress_bits == 8:
         raise HeaderError("the server asks for a window of 8 bits, which zlib cannot compress with")
     return Agreement(
@@ -183,9 +181,12 @@ def check_answer(accepted: Sequence[Extension], wish: PerMessageDeflate) -> Agre
 
 def _parse(
     parameters: Sequence[tuple[str, str | None]], *, valueless: str | None
-) -> dict[str, int | None]:
-    """The parameters by name, their values checked (RFC 7692 section 7.1)."""
-    parsed: dict[str, int | None] = {}
+) -> dict[str, int]:
+    """The parameters by name, with their values checked (RFC 7692 section 7.1).
+
+    Of a flag it only matters that it is there; a window without a value may be the largest.
+    """
+    parsed: dict[str, int] = {}
     for name, value in parameters:
         if name in parsed:
             raise HeaderError(f"{NAME}: parameter {show(name)} comes twice")
@@ -197,7 +198,7 @@ def _parse(
             legal = False
         if not legal:
             raise HeaderError(f"{NAME}: parameter {show(f'{name}={value}')} is not legal")
-        parsed[name] = _WINDOW_BITS[value] if value is not None else None
+        parsed[name] = 15 if value is None else _WINDOW_BITS[value]
     return parsed
 
 
