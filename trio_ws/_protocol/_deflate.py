@@ -320,9 +320,8 @@ class Inflater:
             self._begin_stream(context.unused_data)
         else:
             self._context = context
-            rest = context.unconsumed_tail
-            if rest or size == limit:
-                self._pieces.append(rest)
+            if size == limit:  # else zlib leaves neither input nor output
+                self._pieces.append(context.unconsumed_tail)
         return data
 
     def _begin_stream(self, piece: bytes) -> None:
