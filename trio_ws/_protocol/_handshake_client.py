@@ -227,6 +227,7 @@ def _check_status_line(line: bytes) -> None:
 def _parse_response(
     head: bytes,
 ) -> tuple[h11.Connection, h11.InformationalResponse | h11.Response]:
+    # No limit of its own: the head is all there, and `_Rejection` bounds the body and its framing.
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=2**62)
     # h11 must have seen a request to read the answer; this one asks for the same protocol switch.
     connection.send(_REQUEST)

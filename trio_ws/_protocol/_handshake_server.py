@@ -197,7 +197,7 @@ def _check_request_line(line: bytes) -> None:
 
 
 def _parse_request(head: bytes) -> Request:
-    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head))
+    connection = h11.Connection(h11.SERVER)
     connection.receive_data(head)
     try:
         event = connection.next_event()
