@@ -233,6 +233,8 @@ def test_a_failure_overtakes_a_violation(client: bool, key: bytes | None, begun:
     assert proto.holding
     assert not proto.receiving
     failed = proto.fail(1011, "handler failed")
+    assert not proto.holding
+    assert proto.drained()
     assert proto.next_event() is None
     assert proto.failure == failed
     assert [opcode for opcode, _ in sent(proto)] == [wire.CLOSE]

@@ -221,6 +221,7 @@ class Protocol:
         if not self.handshake_done:
             self.send_close(code, reason)
             self.failure = failure
+            self._violation = None
             self._assembler.drop()
             self._frames.clear()
         return failure
@@ -329,9 +330,7 @@ class Protocol:
                 self._violation = violation
         if hold:
             return None
-        code, reason = self._violation.code, self._violation.reason
-        self._violation = None
-        return self.fail(code, reason)
+        return self.fail(self._violation.code, self._violation.reason)
 
     def _next_event(self) -> Event | None:
         assembler, frames = self._assembler, self._frames
