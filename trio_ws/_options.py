@@ -105,14 +105,14 @@ class Settings:
             raise TypeError(
                 f"message_queue_size must be an int or math.inf, not {self.message_queue_size!r}"
             )
-        self.deflate  # noqa: B018 - checked
+        self.deflate  # noqa: B018 - checked, and made once for all connections
         if not isinstance(self.limits, Limits):
             raise TypeError(f"limits must be a trio_ws.Limits, not {self.limits!r}")
-        if self.receive_buffer_size == 0 or self.ping_interval == 0:
-            name = "receive_buffer_size" if self.receive_buffer_size == 0 else "ping_interval"
-            raise ValueError(f"{name} must be over 0 or None")
+        for name in ("receive_buffer_size", "ping_interval"):
+            if getattr(self, name) == 0:
+                raise ValueError(f"{name} must be over 0 or None")
 
-    @property
+    @cached_property
     def deflate(self) -> PerMessageDeflate | None:
         """The compression that is wanted."""
         if self.compression is None or isinstance(self.compression, PerMessageDeflate):
