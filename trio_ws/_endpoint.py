@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import trio
 
+from ._protocol._headers import format_authority
+from ._protocol._url import DEFAULT_PORTS
 from ._transport import SocketUnderTLS
 
 
@@ -31,9 +33,9 @@ class Endpoint:
     @property
     def url(self) -> str:
         """The address as a URL, without the port if it is the scheme's own."""
-        scheme, default = ("wss", 443) if self.is_ssl else ("ws", 80)
-        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
-        return f"{scheme}://{host}" + ("" if self.port == default else f":{self.port}")
+        scheme = "wss" if self.is_ssl else "ws"
+        port = None if self.port == DEFAULT_PORTS[scheme] else self.port
+        return f"{scheme}://{format_authority(str(self.address), port)}"
 
 
 def stream_endpoint(stream: trio.abc.Stream, *, local: bool) -> Endpoint | str:
