@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from typing import Any
 
 import trio
 
@@ -51,6 +52,21 @@ def stream_endpoint(stream: trio.abc.Stream, *, local: bool) -> Endpoint | str:
     except OSError:  # closed, or the peer has gone
         return repr(stream)
     return socket_endpoint(name, is_ssl=is_ssl) or repr(stream)
+
+
+def listener_endpoint(listener: trio.abc.Listener[Any]) -> Endpoint | str:
+    """Where a listener listens: an `Endpoint` if it is TCP, with or without TLS; else the repr."""
+    inner: object = listener
+    is_ssl = isinstance(inner, trio.SSLListener)
+    while isinstance(inner, trio.SSLListener):
+        inner = inner.transport_listener
+    if not isinstance(inner, trio.SocketListener):
+        return repr(listener)
+    try:
+        name = inner.socket.getsockname()
+    except OSError:  # it is closed
+        return repr(listener)
+    return socket_endpoint(name, is_ssl=is_ssl) or repr(listener)
 
 
 def socket_endpoint(name: object, *, is_ssl: bool) -> Endpoint | None:

@@ -13,14 +13,13 @@ import errno
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias, Unpack
 
 import trio
 
 from ._arguments import check_close, check_type
-from ._endpoint import Endpoint, socket_endpoint, stream_endpoint
+from ._endpoint import Endpoint, listener_endpoint, stream_endpoint
 from ._errors import ConnectionClosed, HandshakeError
 from ._options import ConnectionOptions, OriginOptions, OriginSettings
 from ._protocol._frames import encode_close
@@ -175,7 +174,7 @@ class WebSocketServer:
     @property
     def listeners(self) -> list[Endpoint | str]:
         """Where the server listens, an `Endpoint` for each TCP socket, else a description."""
-        return [_listener_endpoint(listener) for listener in self._listeners]
+        return [listener_endpoint(listener) for listener in self._listeners]
 
     @property
     def port(self) -> int:
@@ -186,7 +185,7 @@ class WebSocketServer:
         """
         if len(self._listeners) > 1:
             raise RuntimeError("the server has several listeners; see `listeners` for their ports")
-        endpoint = _listener_endpoint(self._listeners[0])
+        endpoint = listener_endpoint(self._listeners[0])
         if isinstance(endpoint, Endpoint):
             return endpoint.port
         raise RuntimeError(f"this listener has no port: {endpoint}")
@@ -415,15 +414,3 @@ def _is_about_closing(exc: BaseException) -> bool:
             for inner in exc.exceptions
         )
     return isinstance(exc, ConnectionClosed)
-
-
-def _listener_endpoint(listener: trio.abc.Listener[Any]) -> Endpoint | str:
-    inner: object = listener
-    is_ssl = isinstance(inner, trio.SSLListener)
-    while isinstance(inner, trio.SSLListener):
-        inner = inner.transport_listener
-    if isinstance(inner, trio.SocketListener):
-        with suppress(OSError):  # it is closed
-            endpoint = socket_endpoint(inner.socket.getsockname(), is_ssl=is_ssl)
-            return endpoint or repr(listener)
-    return repr(listener)
