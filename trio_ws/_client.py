@@ -24,7 +24,7 @@ from ._errors import (
 )
 from ._facts import Opening
 from ._options import ClientOptions, ClientSettings
-from ._protocol._deflate import Agreement, Deflate, check_answer
+from ._protocol._deflate import Deflate, check_answer
 from ._protocol._handshake import ClientHandshake, HandshakeFailure, Response, parse_url
 from ._protocol._headers import HeaderError
 from ._protocol._output import Output
@@ -187,7 +187,6 @@ class _Attempt:
             _check_tls(ssl_context, self._server_hostname)
         self._settings = settings
         self._stream = stream
-        self._agreement: Agreement | None = None  # on compression
         self._handshake = ClientHandshake(
             host,
             port,
@@ -206,29 +205,11 @@ class _Attempt:
         with trio.move_on_after(timeout):
             stream = self._stream or await self._connect()
             try:
-                response = await _reporting("the opening handshake", self._shake_hands, stream)
+                return await _reporting("the opening handshake", self._shake_hands, stream)
             except BaseException:
                 await trio.aclose_forcefully(stream)
                 raise
-            return self._connection(stream, response)
         raise ConnectionTimeout(f"no connection within {timeout} s")
-
-    def _connection(self, stream: trio.abc.Stream, response: Response) -> WebSocketConnection:
-        opening = Opening(
-            self._handshake.target,
-            response.subprotocol,
-            tuple(response.headers),
-            response.extensions,
-        )
-        wish, agreement = self._settings.deflate, self._agreement
-        return WebSocketConnection(
-            stream,
-            opening,
-            self._settings,
-            client=True,
-            first_in=self._handshake.trailing,
-            deflate=Deflate.of(agreement, wish) if agreement and wish else None,
-        )
 
     async def run_in(self, nursery: trio.Nursery) -> WebSocketConnection:
         """`run`, and let `nursery` serve the connection."""
@@ -260,7 +241,7 @@ class _Attempt:
         assert port is not None
         return await open_tcp(host, port)
 
-    async def _shake_hands(self, stream: trio.abc.Stream) -> Response:
+    async def _shake_hands(self, stream: trio.abc.Stream) -> WebSocketConnection:
         transport = transport_over(stream, None)  # on sockets a quicker way to write and read
         request = Output()
         request.append(self._handshake.request)
@@ -281,12 +262,28 @@ class _Attempt:
             response = answer.receive_data(data) if data else answer.receive_eof()
         if response.status_code != 101:
             raise ConnectionRejected(response.status_code, tuple(response.headers), response.body)
-        if self._settings.deflate is not None:
-            try:
-                self._agreement = check_answer(response.extensions, self._settings.deflate)
-            except HeaderError as exc:
-                raise HandshakeFailure(str(exc)) from exc
-        return response
+        return self._connection(stream, response)
+
+    def _connection(self, stream: trio.abc.Stream, response: Response) -> WebSocketConnection:
+        wish = self._settings.deflate
+        try:
+            agreement = check_answer(response.extensions, wish) if wish else None
+        except HeaderError as exc:
+            raise HandshakeFailure(str(exc)) from exc
+        opening = Opening(
+            self._handshake.target,
+            response.subprotocol,
+            tuple(response.headers),
+            response.extensions,
+        )
+        return WebSocketConnection(
+            stream,
+            opening,
+            self._settings,
+            client=True,
+            first_in=self._handshake.trailing,
+            deflate=Deflate.of(agreement, wish) if agreement and wish else None,
+        )
 
 
 async def _reporting(what: str, step: Callable[..., Awaitable[_T]], *args: object) -> _T:
