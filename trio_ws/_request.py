@@ -78,16 +78,14 @@ class HTTPResponse:
         return ServerHandshake.reject(self.status_code, headers, self.body, method=method)
 
 
+@dataclass(slots=True, eq=False)
 class Exchange:
     """One request on one stream, and the one answer to it."""
 
-    __slots__ = ("answered", "early", "request", "stream")
-
-    def __init__(self, stream: trio.abc.Stream, request: Request, early: bytes) -> None:
-        self.stream: trio.abc.Stream = stream
-        self.request: Request = request
-        self.early: bytes = early  # frames of a client that did not wait for the 101
-        self.answered: bool = False
+    stream: trio.abc.Stream
+    request: Request
+    early: bytes  # frames of a client that did not wait for the 101
+    answered: bool = False
 
     async def reply(self, response: bytes) -> None:
         """Answer with something else than 101, and close."""

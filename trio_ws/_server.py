@@ -378,15 +378,13 @@ class WebSocketServer:
         self._settings.handler_error(request, exc)
 
 
+@dataclass(slots=True, eq=False)
 class _Session:
     """What the server knows of one connection, to shut it down."""
 
-    __slots__ = ("exchange", "request", "scope")
-
-    def __init__(self) -> None:
-        self.scope: trio.CancelScope | None = None
-        self.exchange: Exchange | None = None
-        self.request: WebSocketRequest | None = None
+    scope: trio.CancelScope | None = None  # around what can be cancelled now
+    exchange: Exchange | None = None  # once the request was read
+    request: WebSocketRequest | None = None  # once the handler has it
 
     def shut_down(self, code: int, reason: str | None) -> None:
         """End as politely as can be, without waiting."""
