@@ -323,7 +323,7 @@ async def read_request(
 
 async def _read_request(stream: trio.abc.Stream, settings: OriginSettings, data: bytes) -> Exchange:
     handshake = ServerHandshake(settings.limits._head)
-    while not data or (exchange := _feed(handshake, stream, settings, data)) is None:
+    while (exchange := _feed(handshake, stream, settings, data)) is None:
         data = bytes(await stream.receive_some())
         if not data:
             handshake.receive_eof()
