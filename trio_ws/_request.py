@@ -75,7 +75,7 @@ class HTTPResponse:
         check_type("headers", self.headers, Iterable)
         check_type("body", self.body, bytes)
         headers = encode_headers(self.headers, RESPONSE_OWNED)
-        return ServerHandshake.reject(self.status_code, headers, self.body, method=method)
+        return ServerHandshake.respond(self.status_code, headers, self.body, method=method)
 
 
 @dataclass(slots=True, eq=False)

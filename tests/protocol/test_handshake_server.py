@@ -676,39 +676,39 @@ def test_memory_is_bounded(start: bytes, repeated: bytes, status_code: int, most
 
 
 @pytest.mark.checklist("SH25")
-def test_reject() -> None:
+def test_respond() -> None:
     """A rejection is a whole response that closes the connection."""
-    assert ServerHandshake.reject(404, [(b"X-A", b"b")], b"gone") == (
+    assert ServerHandshake.respond(404, [(b"X-A", b"b")], b"gone") == (
         b"HTTP/1.1 404 Not Found\r\nX-A: b\r\nContent-Length: 4\r\nConnection: close\r\n\r\ngone"
     )
-    assert ServerHandshake.reject(299).startswith(b"HTTP/1.1 299 \r\nContent-Length: 0\r\n")
+    assert ServerHandshake.respond(299).startswith(b"HTTP/1.1 299 \r\nContent-Length: 0\r\n")
 
 
-def test_reject_answers_head_without_a_body() -> None:
+def test_respond_answers_head_without_a_body() -> None:
     """The answer to HEAD has the length, and only that, of the body."""
-    response = ServerHandshake().reject(200, [], b"body", method="HEAD")
+    response = ServerHandshake().respond(200, [], b"body", method="HEAD")
     assert b"\r\nContent-Length: 4\r\n" in response
     assert response.endswith(b"\r\n\r\n")
 
 
 @pytest.mark.parametrize("status_code", [200, 599])
-def test_reject_takes_all_final_codes(status_code: int) -> None:
+def test_respond_takes_all_final_codes(status_code: int) -> None:
     """Codes from 200 to 599 end an exchange; both ends belong to it."""
-    assert ServerHandshake.reject(status_code).startswith(b"HTTP/1.1 %d " % status_code)
+    assert ServerHandshake.respond(status_code).startswith(b"HTTP/1.1 %d " % status_code)
 
 
 @pytest.mark.parametrize("status_code", [204, 304])
-def test_reject_without_content(status_code: int) -> None:
+def test_respond_without_content(status_code: int) -> None:
     """204 and 304 have no body, and so no length."""
-    assert b"Content-Length" not in ServerHandshake.reject(status_code)
+    assert b"Content-Length" not in ServerHandshake.respond(status_code)
 
 
-def test_reject_takes_the_right_length_from_the_user() -> None:
+def test_respond_takes_the_right_length_from_the_user() -> None:
     """The user's Content-Length may be there if it is true, and goes out once."""
     headers = [(b"content-length", b"4")]
-    assert ServerHandshake.reject(403, headers, b"body").lower().count(b"content-length: 4") == 1
+    assert ServerHandshake.respond(403, headers, b"body").lower().count(b"content-length: 4") == 1
     with pytest.raises(ValueError, match="Content-Length"):
-        ServerHandshake.reject(403, headers, b"four+")
+        ServerHandshake.respond(403, headers, b"four+")
 
 
 @pytest.mark.parametrize(
@@ -724,10 +724,10 @@ def test_reject_takes_the_right_length_from_the_user() -> None:
         (304, b"x"),
     ],
 )
-def test_reject_refuses(status_code: int, body: bytes) -> None:
+def test_respond_refuses(status_code: int, body: bytes) -> None:
     """A rejection is a final response, with a body only where HTTP allows one."""
     with pytest.raises(ValueError, match=r"status_code|no body"):
-        ServerHandshake.reject(status_code, [], body)
+        ServerHandshake.respond(status_code, [], body)
 
 
 def test_eof() -> None:

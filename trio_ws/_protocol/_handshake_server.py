@@ -60,7 +60,9 @@ class BadRequest(HandshakeFailure):
     @property
     def response(self) -> bytes:
         """The whole HTTP response."""
-        return ServerHandshake.reject(self.status_code, self.headers, self.body, method=self.method)
+        return ServerHandshake.respond(
+            self.status_code, self.headers, self.body, method=self.method
+        )
 
 
 class Upgrade(NamedTuple):
@@ -137,25 +139,21 @@ class ServerHandshake:
         return _SWITCHING + format_headers([*headers, *extra_headers])
 
     @staticmethod
-    def reject(
+    def respond(
         status_code: int,
         headers: Iterable[tuple[bytes, bytes]] = (),
         body: bytes = b"",
         *,
         method: str = "GET",
     ) -> bytes:
-        """A whole HTTP response, after which the connection is closed.
+        """A whole HTTP response other than a 101, after which the connection is closed.
 
         *status_code*: 200-599. *headers*: from ``encode_headers``. *method*: of the request; the
         answer to HEAD carries no body. Raises ValueError if the parts do not fit together.
         """
         if not 200 <= status_code <= 599:
             raise ValueError(f"status_code must be in 200-599, not {status_code}")
-        bodiless = status_code in (
-            204,
-            205,
-            304,
-        )  # RFC 9110 sections 15.3.5, 15.3.6, 15.4.5
+        bodiless = status_code in (204, 205, 304)  # RFC 9110 sections 15.3.5, 15.3.6, 15.4.5
         if bodiless and body:
             raise ValueError(f"a response {status_code} has no body: leave it out")
         length = (b"Content-Length", str(len(body)).encode())
