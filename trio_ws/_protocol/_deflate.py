@@ -35,8 +35,10 @@ _CALL: Final = 512
 # Streams that a message may consist of: each costs a new context, and may have two bytes.
 _MAX_STREAMS: Final = 1024
 
-_FLAGS: Final = ("server_no_context_takeover", "client_no_context_takeover")
-_BITS: Final = ("server_max_window_bits", "client_max_window_bits")
+_SERVER_FLAG: Final = "server_no_context_takeover"
+_CLIENT_FLAG: Final = "client_no_context_takeover"
+_SERVER_BITS: Final = "server_max_window_bits"
+_CLIENT_BITS: Final = "client_max_window_bits"
 _WINDOW_BITS: Final = {str(bits): bits for bits in range(8, 16)}
 
 
@@ -70,7 +72,7 @@ class PerMessageDeflate:
     threshold: int = 64
 
     def __post_init__(self) -> None:
-        for flag in _FLAGS:
+        for flag in (_SERVER_FLAG, _CLIENT_FLAG):
             if not isinstance(getattr(self, flag), bool):
                 raise TypeError(f"{flag} must be a bool, not {getattr(self, flag)!r}")
         # 8 is not ours to send: zlib has no raw encoder for it.
@@ -92,17 +94,17 @@ class PerMessageDeflate:
         """What a client offers: what it would like, then what any server can do."""
         wish: list[tuple[str, str | None]] = []
         if self.server_no_context_takeover:
-            wish.append((_FLAGS[0], None))
+            wish.append((_SERVER_FLAG, None))
         if self.client_no_context_takeover:
-            wish.append((_FLAGS[1], None))
-        plain = [*wish, (_BITS[1], None)]
+            wish.append((_CLIENT_FLAG, None))
+        plain = [*wish, (_CLIENT_BITS, None)]
         if self.client_max_window_bits < 15:
-            wish.append((_BITS[1], str(self.client_max_window_bits)))
+            wish.append((_CLIENT_BITS, str(self.client_max_window_bits)))
         else:
-            wish.append((_BITS[1], None))
+            wish.append((_CLIENT_BITS, None))
         if self.server_max_window_bits == 15:
             return [(NAME, tuple(wish))]
-        wish.append((_BITS[0], str(self.server_max_window_bits)))
+        wish.append((_SERVER_BITS, str(self.server_max_window_bits)))
         return [(NAME, tuple(wish)), (NAME, tuple(plain))]
 
 
@@ -123,7 +125,7 @@ def accept_offer(
         if name != NAME:
             continue
         try:
-            offered = _parse(parameters, valueless=_BITS[1])
+            offered = _parse(parameters, valueless=_CLIENT_BITS)
         except HeaderError:
             continue  # section 7.1: an offer with such a parameter is declined
         answer = _answer(offered, wish)
@@ -135,21 +137,23 @@ def accept_offer(
 def _answer(offered: dict[str, int], wish: PerMessageDeflate) -> tuple[Extension, Agreement] | None:
     parameters: list[tuple[str, str | None]] = []
     takeover = {}
-    for flag in _FLAGS:
+    for flag in (_SERVER_FLAG, _CLIENT_FLAG):
         takeover[flag] = not (flag in offered or getattr(wish, flag))
         if not takeover[flag]:
             parameters.append((flag, None))
     compress_bits = wish.server_max_window_bits
-    if _BITS[0] in offered:
-        compress_bits = min(compress_bits, offered[_BITS[0]])
+    if _SERVER_BITS in offered:
+        compress_bits = min(compress_bits, offered[_SERVER_BITS])
         if compress_bits == 8:
             return None  # zlib cannot
-        parameters.append((_BITS[0], str(compress_bits)))
+        parameters.append((_SERVER_BITS, str(compress_bits)))
     inflate_bits = 15
-    if _BITS[1] in offered:  # section 7.1.2.2: only then may the answer have it
-        inflate_bits = min(wish.client_max_window_bits, offered[_BITS[1]])
-        parameters.append((_BITS[1], str(inflate_bits)))
-    agreement = Agreement(compress_bits, takeover[_FLAGS[0]], inflate_bits, takeover[_FLAGS[1]])
+    if _CLIENT_BITS in offered:  # section 7.1.2.2: only then may the answer have it
+        inflate_bits = min(wish.client_max_window_bits, offered[_CLIENT_BITS])
+        parameters.append((_CLIENT_BITS, str(inflate_bits)))
+    agreement = Agreement(
+        compress_bits, takeover[_SERVER_FLAG], inflate_bits, takeover[_CLIENT_FLAG]
+    )
     return (NAME, tuple(parameters)), agreement
 
 
@@ -162,20 +166,20 @@ def check_answer(accepted: Sequence[Extension], wish: PerMessageDeflate) -> Agre
     if not accepted:
         return None
     answer = _parse(accepted[0][1], valueless=None)
-    if wish.server_no_context_takeover and _FLAGS[0] not in answer:
+    if wish.server_no_context_takeover and _SERVER_FLAG not in answer:
         raise HeaderError("the server must answer server_no_context_takeover, which was asked for")
-    inflate_bits = answer.get(_BITS[0], 15)
-    if _BITS[0] in answer and inflate_bits > wish.server_max_window_bits:
+    inflate_bits = answer.get(_SERVER_BITS, 15)
+    if _SERVER_BITS in answer and inflate_bits > wish.server_max_window_bits:
         # Without it, the server has taken the second offer; but who knows it can do as the first.
         raise HeaderError(f"the server chose a window of {inflate_bits} bits, more than asked for")
-    compress_bits = min(wish.client_max_window_bits, answer.get(_BITS[1], 15))
+    compress_bits = min(wish.client_max_window_bits, answer.get(_CLIENT_BITS, 15))
     if compress_bits == 8:
         raise HeaderError("the server asks for a window of 8 bits, which zlib cannot compress with")
     return Agreement(
         compress_bits,
-        not (_FLAGS[1] in answer or wish.client_no_context_takeover),
+        not (_CLIENT_FLAG in answer or wish.client_no_context_takeover),
         inflate_bits,
-        _FLAGS[0] not in answer,
+        _SERVER_FLAG not in answer,
     )
 
 
@@ -190,9 +194,9 @@ def _parse(
     for name, value in parameters:
         if name in parsed:
             raise HeaderError(f"{NAME}: parameter {show(name)} comes twice")
-        if name in _FLAGS:
+        if name in (_SERVER_FLAG, _CLIENT_FLAG):
             legal = value is None
-        elif name in _BITS:
+        elif name in (_SERVER_BITS, _CLIENT_BITS):
             legal = value in _WINDOW_BITS or (value is None and name == valueless)
         else:
             legal = False
