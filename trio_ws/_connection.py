@@ -384,6 +384,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
         return message
 
     def _unreceivable(self) -> bool:
+        """Whether nothing arrives any more but what is there already, or nobody wants that."""
         protocol = self._protocol
         return (
             protocol.close_received is not None
@@ -550,6 +551,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
 
     def _has_ended(self) -> bool:
         """Whether nothing can be sent any more."""
+        # `Protocol.is_open` and the writer's `_alive`, spelled out: it is asked for each message.
         protocol = self._protocol
         return protocol.close_sent is not None or protocol.eof or self._writer.cause is not None
 

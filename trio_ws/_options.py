@@ -1,4 +1,9 @@
-"""What can be set: each option once, with its type, its default and the reason for it."""
+"""What can be set: keywords for type checkers and readers, settings with defaults and checks.
+
+Each keyword is in a ``TypedDict``, which is what ``**options`` can be typed with, and in the
+dataclass that these are made into. Those of a server alone are in `_server`, for they name its
+requests.
+"""
 
 from __future__ import annotations
 

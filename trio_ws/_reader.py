@@ -51,10 +51,10 @@ class Reader:
         self._timer = timer
         self._writer = writer
         self._parked = Sleeper()  # the task, while the inbox is full, or there is no more to read
-        # The inbox is full, or nothing more comes: ``receive`` has to `refill`.
+        # The task does not parse (the inbox is full, or it has ended): ``receive`` has to `refill`.
         self.stopped = False
-        self._stopping = False
-        self._done = False
+        self._stopping = False  # `stop` was called: the task is to end
+        self._done = False  # it has ended
         self._ending: Sleeper | None = None  # whoever waits for the end of the task
 
     def pump(self, *, hold: bool = True) -> bool:
@@ -153,6 +153,7 @@ class Reader:
 
     @property
     def _read_enough(self) -> bool:
+        """Whether the task need not wait for bytes any more."""
         return self._stopping or (self._protocol.handshake_done and self._writer.finished)
 
     async def stop(self) -> None:
@@ -190,6 +191,7 @@ class Reader:
             exhausted = self.pump(hold=hold)
 
     def _lost(self, cause: Exception) -> None:
+        """Nothing more can be read: a loss, unless nothing that could still come matters."""
         if self._stopping:
             return
         if self._protocol.handshake_done:  # so nothing is lost

@@ -268,7 +268,7 @@ class WebSocketServer:
             TypeError: `code` is not an `int`, or `reason` not a `str`.
         """
         check_close(code, reason)
-        encode_close(code, reason)
+        encode_close(code, reason)  # what may not be sent raises before anything is done
         self._accepting.cancel()
         for session in self._sessions.copy():
             session.shut_down(code, reason)

@@ -4,7 +4,8 @@
 unix sockets where the platform has POSIX reads and writes: it waits through Trio, then reads and
 writes the descriptor itself, which spares a trip through the scheduler each time, and can write
 without waiting. `TLSTransport` puts such a socket under Trio's `SSLStream`. Nothing above knows
-which one it has.
+which one it has. At the end, what needs no transport: to connect a socket, and to close a stream so
+that its last bytes arrive.
 """
 
 from __future__ import annotations

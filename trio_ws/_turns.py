@@ -1,4 +1,4 @@
-"""Turns: who may queue a message, first come, first served, and when to let others run."""
+"""Waiting: for a wake-up, for an event, for one's turn to send; and when to let others run."""
 
 from __future__ import annotations
 

@@ -221,6 +221,10 @@ class Writer:
                 self._ping()
 
     def _finished(self) -> bool:
+        """Whether to leave the loop: all is said (`finished`), or the time to leave has come.
+
+        The latter is a loss if the peer, and not a cancellation, has used that time up.
+        """
         protocol = self._protocol
         if self._watch.left:
             if not (protocol.handshake_done or protocol.eof or self.hurried):
@@ -249,6 +253,7 @@ class Writer:
                 await self._transport.send_eof()
 
     async def _write(self, scope: trio.CancelScope) -> None:
+        """Send some of the output within `scope`, whose deadline may move meanwhile."""
         self._scope = scope
         self._blocked = True
         try:
@@ -307,10 +312,12 @@ class Writer:
 
     @property
     def _alive(self) -> bool:
+        """Whether messages can still be sent: as `Protocol.is_open`, and on this transport, too."""
         return self._protocol.is_open and self.cause is None
 
     @property
     def _overdue(self) -> bool:
+        """Whether keepalive takes the peer for dead."""
         return self._alive and self._pings.overdue
 
     async def _let_reader_look(self) -> None:
