@@ -15,6 +15,7 @@ from tests.support.servers import (
     TEXT,
     Dial,
     Peer,
+    TornStream,
     accept_value,
     frame,
     header,
@@ -236,6 +237,25 @@ async def test_the_port_of_a_wrapped_stream_is_part_of_the_host(torn: bool) -> N
         await peer.send(frame(CLOSE, b"", mask=False))
         assert await peer.receive_frame() == (CLOSE, b"")
         await peer.aclose()
+
+
+class Sized(TornStream):
+    """A stream with a length, of what it has read ahead, say, and so a truth value."""
+
+    def __len__(self) -> int:
+        """Return that there is nothing."""
+        return 0
+
+
+async def test_a_stream_that_is_false() -> None:
+    """A wrapped stream is used whatever its truth value is."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(
+            partial(trio_ws.wrap_client_stream, nursery, Sized(ours), "server.example", "/")
+        )
+        assert (await Peer(theirs).accept()).startswith(b"GET / ")
+        nursery.cancel_scope.cancel()
 
 
 # --- Answers

@@ -203,7 +203,7 @@ class _Attempt:
         """Connect and shake hands, all within ``connect_timeout``."""
         timeout = self._settings.connect_timeout
         with trio.move_on_after(timeout):
-            stream = self._stream or await self._connect()
+            stream = await self._connect() if self._stream is None else self._stream
             try:
                 return await _reporting("the opening handshake", self._shake_hands, stream)
             except BaseException:
