@@ -18,13 +18,7 @@ from ._errors import (
     HandshakeError,
 )
 from ._facts import ConnectionStatistics
-from ._options import (
-    ClientOptions,
-    CommonOptions,
-    ConnectionOptions,
-    Limits,
-    OriginOptions,
-)
+from ._options import ClientOptions, CommonOptions, ConnectionOptions, Limits, OriginOptions
 from ._protocol._deflate import PerMessageDeflate
 from ._protocol._negotiation import AnyOrigin, any_origin, check_basic_auth
 from ._request import HTTPRequest, HTTPResponse, WebSocketRequest, wrap_server_stream

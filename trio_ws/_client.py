@@ -16,12 +16,7 @@ import trio
 
 from ._arguments import check_type
 from ._connection import WebSocketConnection
-from ._errors import (
-    ConnectionRejected,
-    ConnectionTimeout,
-    DisconnectionTimeout,
-    HandshakeError,
-)
+from ._errors import ConnectionRejected, ConnectionTimeout, DisconnectionTimeout, HandshakeError
 from ._facts import Opening
 from ._options import ClientOptions, ClientSettings
 from ._protocol._deflate import Deflate, check_answer
@@ -147,14 +142,7 @@ async def wrap_client_stream(
     """
     check_type("nursery", nursery, trio.Nursery)
     check_type("stream", stream, trio.abc.Stream)
-    attempt = _Attempt(
-        host,
-        None,
-        resource,
-        None,
-        ClientSettings(**options),
-        stream=stream,
-    )
+    attempt = _Attempt(host, None, resource, None, ClientSettings(**options), stream=stream)
     return await attempt.run_in(nursery)
 
 
@@ -290,12 +278,7 @@ async def _reporting(what: str, step: Callable[..., Awaitable[_T]], *args: objec
     """Run a step of an attempt; what the network or the peer does to it is a `HandshakeError`."""
     try:
         return await step(*args)
-    except (
-        OSError,
-        trio.BrokenResourceError,
-        trio.ClosedResourceError,
-        HandshakeFailure,
-    ) as exc:
+    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, HandshakeFailure) as exc:
         cause = exc.__cause__ if isinstance(exc, trio.BrokenResourceError) else None
         raise HandshakeError(f"{what} failed: {cause or exc}") from cause or exc
 

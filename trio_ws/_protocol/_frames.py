@@ -365,14 +365,7 @@ class FrameReader:
         last = not self._left
         if last:
             self._header = None
-        return Part(
-            header & 0xF,
-            bool(header & _FIN),
-            bool(header & _RSV1),
-            payload,
-            first,
-            last,
-        )
+        return Part(header & 0xF, bool(header & _FIN), bool(header & _RSV1), payload, first, last)
 
     def _wait(self) -> None:
         """Until more bytes come, keep those that are not used, and not their whole chunk."""

@@ -25,12 +25,7 @@ from ._headers import (
     received,
     show,
 )
-from ._negotiation import (
-    accept_key,
-    check_subprotocols,
-    verify_extensions,
-    verify_subprotocol,
-)
+from ._negotiation import accept_key, check_subprotocols, verify_extensions, verify_subprotocol
 from ._url import DEFAULT_PORTS, check_port, encode_resource, parse_authority
 
 _MAX_INFORMATIONAL = 10  # responses such as 100 and 103 that a client skips
@@ -224,9 +219,7 @@ def _check_status_line(line: bytes) -> None:
         raise HeaderError(f"the server does not speak HTTP/1.1: {show(line)}")
 
 
-def _parse_response(
-    head: bytes,
-) -> tuple[h11.Connection, h11.InformationalResponse | h11.Response]:
+def _parse_response(head: bytes) -> tuple[h11.Connection, h11.InformationalResponse | h11.Response]:
     # No limit of its own: the head is all there, and `_Rejection` bounds the body and its framing.
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=2**62)
     # h11 must have seen a request to read the answer; this one asks for the same protocol switch.

@@ -50,10 +50,7 @@ class BadRequest(HandshakeFailure):
         super().__init__(message)
         self.message = message
         self.status_code = status_code
-        self.headers: Headers = [
-            (b"Content-Type", b"text/plain; charset=utf-8"),
-            *(headers or []),
-        ]
+        self.headers: Headers = [(b"Content-Type", b"text/plain; charset=utf-8"), *(headers or [])]
         self.body = message.encode() + b"\n"
         self.method = method
 

@@ -105,25 +105,13 @@ class HeadReader:
         """How long the current line may become; the status code and the words for a longer one."""
         limits = self._limits
         if self._headers_start is None:
-            return (
-                limits.max_line_size,
-                414,
-                f"the start line is over {limits.max_line_size} bytes",
-            )
+            return limits.max_line_size, 414, f"the start line is over {limits.max_line_size} bytes"
         if self._count == limits.max_header_count:
             return 0, 431, f"more than {limits.max_header_count} headers"
         left = limits.max_header_size - (self._start - self._headers_start) - len(b"\r\n")
         if left < limits.max_line_size:
-            return (
-                max(left, 0),
-                431,
-                f"the headers are over {limits.max_header_size} bytes",
-            )
-        return (
-            limits.max_line_size,
-            431,
-            f"a header line is over {limits.max_line_size} bytes",
-        )
+            return max(left, 0), 431, f"the headers are over {limits.max_header_size} bytes"
+        return limits.max_line_size, 431, f"a header line is over {limits.max_line_size} bytes"
 
 
 def _check_header(line: bytes) -> None:

@@ -178,10 +178,7 @@ def format_extensions(extensions: Sequence[Extension]) -> bytes:
     """Write *extensions* as the value of one Sec-WebSocket-Extensions header."""
     return ", ".join(
         "; ".join(
-            [
-                name,
-                *(key if value is None else f"{key}={value}" for key, value in parameters),
-            ]
+            [name, *(key if value is None else f"{key}={value}" for key, value in parameters)]
         )
         for name, parameters in extensions
     ).encode()

@@ -115,9 +115,7 @@ def verify_extensions(offered: Sequence[Extension], headers: Headers) -> list[Ex
 # --- Origins
 
 
-def check_origins(
-    origins: Iterable[str] | AnyOrigin | None,
-) -> frozenset[str] | AnyOrigin | None:
+def check_origins(origins: Iterable[str] | AnyOrigin | None) -> frozenset[str] | AnyOrigin | None:
     """Check and normalise the user's list, for ``origin_allowed``. ValueError, TypeError."""
     if origins is None or isinstance(origins, AnyOrigin):
         return origins
