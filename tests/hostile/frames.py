@@ -93,6 +93,10 @@ VIOLATIONS: dict[str, tuple[Build, int]] = {
     "fragments over the limit by a byte": (_fragments(KIB, 64, 1), 1009),
     "fragments over the limit, pings between": (_interleaved, 1009),
     "1025 empty fragments": (
+        lambda peer: peer.frame(_TEXT, fin=False) + peer.frame(_CONTINUATION, fin=False) * 1024,
+        1008,
+    ),
+    "20000 empty fragments": (
         lambda peer: peer.frame(_TEXT, fin=False) + peer.frame(_CONTINUATION, fin=False) * 20_000,
         1008,
     ),
@@ -222,6 +226,15 @@ for _attack in (
         "20000 fragments of a byte",
         _fragments(1, 20_000, 0),
         "Close 1000, 1 messages of 20000 in all",
+    ),
+    accepted(
+        "1024 empty fragments",
+        lambda peer: (
+            peer.frame(_TEXT, fin=False)
+            + peer.frame(_CONTINUATION, fin=False) * 1023
+            + peer.frame(_CONTINUATION, b"x")
+        ),
+        "Close 1000, 1 messages of 1 in all",
     ),
     accepted(
         "a message of exactly the limit",

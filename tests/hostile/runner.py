@@ -80,6 +80,9 @@ async def _run(attack: Attack, guard: float) -> tuple[str, int, int]:
                 arena.measure()
                 outcome = await attack.script(arena)
                 arena.stop()
+                served = arena.served
+                await arena.beside()  # after all of it, on the connection that was there before
+                arena.served = served
         except Exception as exc:
             outcome = f"{outcome} and then {_leaf(exc)!r}".strip()
     close_all()

@@ -20,6 +20,8 @@ from .table import Attack, add, attack
 
 _RECORD = b"\x17\x03\x03\x00\x20" + bytes(32)  # application data that nobody has encrypted
 
+_HELLO = b"\x16\x03\x01\x02\x00" + b"\x01\x00\x01\xfc\x03\x03" + bytes(100)  # a part of one
+
 # What is sent to a TLS port instead of TLS; the answer, if any, is TLS's own.
 NOT_TLS: dict[str, bytes] = {
     "plain HTTP to a TLS port": upgrade(),
@@ -50,7 +52,7 @@ for _name, _data in NOT_TLS.items():
 @attack("server/a TLS handshake that stops", "cut", tls=True, connect_timeout=0.3)
 async def _stalled(arena: Arena) -> str:
     peer = await dial(arena.server.port)
-    await peer.throw(b"\x16\x03\x01\x02\x00" + b"\x01\x00\x01\xfc\x03\x03" + bytes(100))
+    await peer.throw(_HELLO)
     await arena.beside()
     return await peer.answer()
 
@@ -97,6 +99,30 @@ async def _over(arena: Arena) -> str:
     code = await peer.close_code()
     await trio.aclose_forcefully(peer.stream)
     return f"{code}, {await arena.end()}"
+
+
+def _broken_off(name: str, *, by_reset: bool) -> Attack:
+    """Gone in the middle of TLS's own handshake."""
+
+    async def script(arena: Arena) -> str:
+        peer = await dial(arena.server.port)
+        await peer.throw(_HELLO)
+        await arena.beside()
+        if by_reset:
+            peer.reset()
+            answer = "gone"
+        else:
+            await peer.half_close()
+            answer = await peer.answer()
+        await arena.beside()
+        await trio.aclose_forcefully(peer.stream)
+        return answer
+
+    return Attack(f"server/{name}", "gone" if by_reset else "cut", script, tls=True)
+
+
+add(_broken_off("a reset within the TLS handshake", by_reset=True))
+add(_broken_off("an end within the TLS handshake", by_reset=False))
 
 
 @attack("server/a reset in TLS", "closed 1006", tls=True)
@@ -172,6 +198,28 @@ def _plain_server(name: str, data: bytes, *, stop: bool = False) -> Attack:
     return Attack(f"client/{name}", outcome, script, options)
 
 
+def _leaving_server(name: str, *, by_reset: bool) -> Attack:
+    """A server that goes in the middle of TLS's own handshake."""
+
+    async def script(arena: Arena) -> str:
+        async def lure(peer: Raw) -> str:
+            await peer.socket.receive_some()
+            await arena.beside()
+            if by_reset:
+                peer.reset()
+            else:
+                await peer.half_close()
+                while await peer.socket.receive_some():
+                    pass
+            return ""
+
+        return await arena.lure(lure, context=server_context("127.0.0.1"))
+
+    return Attack(f"client/{name}", "HandshakeError", script)
+
+
+add(_leaving_server("a reset within the TLS handshake", by_reset=True))
+add(_leaving_server("an end within the TLS handshake", by_reset=False))
 add(_plain_server("plain HTTP from a TLS port", b"HTTP/1.1 101 Switching Protocols\r\n\r\n"))
 add(_plain_server("garbage from a TLS port", bytes(range(256)) * 8))
 add(_plain_server("half a TLS record", b"\x16\x03\x03\x40\x00", stop=True))
