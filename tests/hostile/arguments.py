@@ -6,6 +6,8 @@ sent, or leave as something that no parser takes for a line of its own.
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -180,6 +182,9 @@ SERVER_ARGUMENTS: dict[str, Answer] = {
     "reject's header name": lambda request, text: request.reject(
         403, extra_headers=[(f"X{text}", "y")]
     ),
+    "reject's header in bytes": lambda request, text: request.reject(
+        403, extra_headers=[(b"X", f"y{text}".encode("utf-16-le"))]
+    ),
     "reject's header value": lambda request, text: request.reject(
         302, extra_headers=[("Location", f"https://x.example/{text}")]
     ),
@@ -273,6 +278,55 @@ async def _reason(arena: Arena) -> str:
     await peer.aclose()
     text = "the same text" if payload[2:].decode() == reason else "another text"
     return f"{text}, Close {int.from_bytes(payload[:2], 'big')}"
+
+
+@attack("client/CR and LF in a close reason", "the same text, Close 4000, no error")
+async def _client_reason(arena: Arena) -> str:
+    """The same from a client."""
+    reason = "".join(BREAKS) + _LINE
+
+    async def lure(peer: Raw) -> str:
+        await peer.accept()
+        await arena.beside()
+        opcode, payload = await peer.receive_frame()
+        assert opcode == wire.CLOSE
+        await peer.throw(wire.close(4000))
+        text = "the same text" if payload[2:].decode() == reason else "another text"
+        return f"{text}, Close {int.from_bytes(payload[:2], 'big')}"
+
+    async def use(connection: trio_ws.WebSocketConnection) -> None:
+        await connection.aclose(4000, reason)
+
+    return await arena.lure(lure, use)
+
+
+if sys.platform != "win32":
+
+    @attack("client/CR and LF in the path of a unix socket", "clean")
+    async def _socket_path(arena: Arena) -> str:
+        """A file may be called so; its name is not in the request."""
+        name = f"a\r\n{_LINE}\r\n"
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/{name}"
+            listener = await trio_ws.open_unix_listener(path)
+            heads: list[bytes] = []
+
+            async def serve(stream: trio.SocketStream) -> None:
+                peer = Raw(stream, client=False)
+                heads.append(await peer.receive_head())
+                await peer.throw(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
+                await peer.aclose()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(trio.serve_listeners, serve, [listener]))
+                await arena.beside()
+                try:
+                    async with trio_ws.open_websocket_url("ws://a/", unix_socket=path):
+                        pass
+                except trio_ws.ConnectionRejected:
+                    pass
+                nursery.cancel_scope.cancel()
+        return "clean" if len(heads) == 1 and _clean(heads[0]) else f"injected {heads}"
 
 
 @attack("server/a close reason in an error", "printable")
