@@ -61,6 +61,16 @@ def test_a_violation_is_found_again_by_its_id(capsys: pytest.CaptureFixture[str]
         assert main([point]) == 1
         assert what in capsys.readouterr().out.splitlines()
     assert main([point]) == 0
+    assert capsys.readouterr().out == f"{point}: no violation\n"
+
+
+def test_a_point_that_does_not_come_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    """A point that the case does not reach any more, or of no case, is told, and fails."""
+    assert main(["ping-mem-client/1/scope:100000"]) == 1
+    assert "did not come" in capsys.readouterr().out
+    for unknown in ("nothing/1/scope:1", "nothing"):
+        with pytest.raises(SystemExit, match="2"):
+            main([unknown])
 
 
 @pytest.mark.parametrize(
@@ -219,5 +229,6 @@ def test_the_parser_inflates(split: int) -> None:
 def test_sabotage_is_found(name: str) -> None:
     """The harness turns red when the library is broken on purpose."""
     sabotage = SABOTAGES[name]
+    assert {*sabotage.cases} <= CASES.keys()
     counts = found(sabotage)
     assert sabotage.finds & counts.keys(), f"not found; instead: {counts}"

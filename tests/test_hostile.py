@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 import trio_ws
-
 from tests.hostile import ATTACKS, run
 from tests.hostile.sabotage import SABOTAGES, noticed
 from tests.hostile.table import KNOWN

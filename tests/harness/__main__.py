@@ -27,12 +27,10 @@ from .tally import Tally, replay
 
 def main(arguments: list[str]) -> int:
     """Run what the command line says; 1 if there are violations."""
-    options = _parser().parse_args(arguments)
+    options = _parse(arguments)
     points = [what for what in options.what if "/" in what]
     if points:
-        violations = [line for point in points for line in run_once(*find(point)).violations]
-        _print(violations)
-        return bool(violations)
+        return max(map(_run_point, points))
     total, started = Tally(), time.monotonic()
     cpu = time.process_time()
     try:
@@ -52,6 +50,25 @@ def main(arguments: list[str]) -> int:
     done = f"{total.cases} runs of {len(CASES)} cases, {total.missed} points missed"
     _print([f"{done}, {seconds:.0f} s, {cpu:.0f} s of CPU, {each:.1f} ms a point"])
     return bool(total.violations)
+
+
+def _run_point(point: str) -> int:
+    """Print what comes of a point; 1 if it is a violation, or the point did not come."""
+    world = run_once(*find(point))
+    missed = world.injection is not None and world.injector.fired_at is None
+    lines = [*world.violations, *([f"{point}: the point did not come"] if missed else [])]
+    _print(lines or [f"{point}: no violation"])
+    return bool(lines)
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    for what in options.what:
+        name, is_point, _ = what.partition("/")
+        if not (name in CASES if is_point else any(name in case for case in CASES)):
+            parser.error(f"there is no case {name}")
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:

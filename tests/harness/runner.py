@@ -16,6 +16,7 @@ import trio
 import trio.testing
 
 from .checks import check_left_over, check_victim, check_wires, finish
+from .faults import is_fault
 from .injection import Injection
 from .internals import has_ended
 from .links import ON_SOCKETS
@@ -173,6 +174,8 @@ def run_all(
     if not run:
         tally.by_kind.update(point.kind for point in points)
         tally.points = tally.by_kind.total()
+        tally.faults = sum(n for kind, n in tally.by_kind.items() if is_fault(kind))
+        tally.deflated = tally.points if case.compression != "plain" else 0
         return tally
     while batch := list(islice(points, _BATCH)):
         _run_batch(tally, case, seed, batch)

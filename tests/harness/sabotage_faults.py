@@ -94,7 +94,7 @@ async def _timed_out_receive(self: Any) -> str | bytes:
 
 
 def _cases(*names: str) -> tuple[str, ...]:
-    return tuple(f"{name}-{end}" for name in names for end in ("mem-client", "tls-server"))
+    return tuple(f"{name}-{end}" for name in names for end in ("mem-client", "tls-client"))
 
 
 SABOTAGES: Final = [
