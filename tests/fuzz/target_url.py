@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from . import core, http_oracle
@@ -35,6 +36,10 @@ def _check_target(text: str, host: str, port: int, resource: str, *, secure: boo
     authority = re.split("[/?#]", text.partition("//")[2], maxsplit=1)[0]
     if authority.count(":") > 1 and not authority.startswith("["):
         return  # a bare IPv6 address, which no standard allows, and urlsplit does not know
+    if not authority.startswith("["):
+        name = re.sub(":[0-9]*$", "", authority)
+        spoken = host if name.isascii() else _spoken(host)
+        same(spoken, unicodedata.normalize("NFC", name.lower()), "the host that was asked for")
     split = urlsplit(text)
     same({"ws": False, "wss": True}[split.scheme], secure, "scheme")
     expect(not split.fragment and split.username is None, "fragment and user", text)
@@ -45,6 +50,14 @@ def _check_target(text: str, host: str, port: int, resource: str, *, secure: boo
     scheme = "wss" if secure else "ws"
     again = core.parse_url(f"{scheme}://{core.format_authority(host, port)}{resource}")
     same(tuple(again), (host, port, resource, secure), "read, written, read")
+
+
+def _spoken(host: str) -> str:
+    """A name as people write it: each label that is in Punycode (RFC 3492) decoded."""
+    labels = host.encode().split(b".")
+    return ".".join(
+        label[4:].decode("punycode") if label[:4] == b"xn--" else label.decode() for label in labels
+    )
 
 
 def _check_written(resource: str) -> None:
