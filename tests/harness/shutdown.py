@@ -42,9 +42,27 @@ async def _wait_closed(side: Side) -> None:
     await side.connection.wait_closed()
 
 
+async def _iterate(side: Side) -> None:
+    async for message in side.connection:
+        side.note(message)
+
+
+async def _pong(side: Side) -> None:
+    for _ in range(3):
+        await side.connection.pong(b"alive")
+
+
+async def _leave(side: Side) -> None:
+    async with side.connection:
+        await side.send(side.text(30))
+
+
 _CALLS: dict[str, Callable[[Side], Awaitable[None]]] = {
     "send": _send,
     "receive": _receive,
+    "iterate": _iterate,
+    "pong": _pong,
+    "leave": _leave,
     "ping": _ping,
     "aclose": _aclose,
     "wait_closed": _wait_closed,
@@ -115,3 +133,40 @@ async def shutdown_with_shutdown(world: World, network: Network) -> None:
         await begun.wait()
         clients.start_soon(server.aclose)
         await world.run_victim(server.aclose, nursery=world.background.cancel_scope, enclosed=True)
+
+
+async def _answering(world: World, network: Network, *, accept: bool, server: bool) -> None:
+    """A request is answered while the server shuts down; the client may hear nothing of it."""
+    world.owns_connection = True
+    world.may_be_cancelled = not server
+    nursery = await world.background.start(hold)
+    begun = trio.Event()
+
+    async def handle(network: Network, request: trio_ws.WebSocketRequest) -> None:
+        async def call() -> None:
+            if accept:
+                side = adopt(network, "server", request.path, await request.accept())
+                await side.send(side.text(30))
+            else:
+                await request.reject(403, body=b"no, " * 20)
+
+        begun.set()
+        if server:
+            await call()
+        else:
+            await world.run_victim(call, nursery=nursery.cancel_scope, enclosed=True)
+
+    shutting = await start_server(world, network, handle, handler_nursery=nursery)
+    async with trio.open_nursery() as clients:
+        clients.start_soon(_client, network)
+        await begun.wait()
+        if server:
+            await world.run_victim(shutting.aclose, nursery=nursery.cancel_scope)
+        else:
+            await shutting.aclose()
+
+
+for _accept, _name in ((True, "accept"), (False, "reject")):
+    _body = partial(_answering, accept=_accept)
+    networked(SCENARIOS, "server", name=f"shutdown_with_{_name}")(partial(_body, server=True))
+    networked(SCENARIOS, "server", name=f"{_name}_with_shutdown")(partial(_body, server=False))
