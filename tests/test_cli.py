@@ -19,6 +19,7 @@ import trio.testing
 import trustme
 
 import trio_ws
+from tests.support.servers import reserved_port
 from trio_ws import _cli
 from trio_ws.__main__ import main
 
@@ -428,17 +429,25 @@ async def test_connect_sends_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"closed: 1000 NORMAL_CLOSURE; 4 sent, 0 received, .*", last)
 
 
-async def test_connect_prints_messages(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_connect_prints_messages(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Text is printed escaped, binary in hexadecimal, and how the server closed at the end."""
+    answered = trio.Event()
+    ping = trio_ws.WebSocketConnection.ping
+
+    async def ping_and_tell(websocket: trio_ws.WebSocketConnection) -> None:
+        await ping(websocket)
+        answered.set()
 
     async def handler(request: trio_ws.WebSocketRequest) -> None:
         websocket = await request.accept()
         await websocket.send("\x1b[2Jfirst\nline")
         await websocket.send(b"\x00\xff")
-        await trio.testing.wait_all_tasks_blocked()  # so the client has sent its ping
-        await websocket.ping()  # and has the pong of it before this one's
+        await answered.wait()
         await websocket.aclose(3000, "\x07enough")
 
+    monkeypatch.setattr(trio_ws.WebSocketConnection, "ping", ping_and_tell)
     async with serving(handler) as url:
         with silent_input() as stdin:
             await _cli.connect(url, None, stdin)  # whose thread still waits
@@ -517,11 +526,9 @@ async def test_connect_is_rejected(body: bytes, message: str) -> None:
 
 async def test_connect_finds_nobody() -> None:
     """Where nobody listens, there is an error with exit code 1."""
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    port = listener.socket.getsockname()[1]
-    await listener.aclose()
-    with pytest.raises(_cli.CommandError, match="connecting failed") as caught:
-        await _cli.connect(f"ws://127.0.0.1:{port}/", None, Lines())
+    with reserved_port() as port:
+        with pytest.raises(_cli.CommandError, match="connecting failed") as caught:
+            await _cli.connect(f"ws://127.0.0.1:{port}/", None, Lines())
     assert caught.value.code == 1
 
 
@@ -607,8 +614,15 @@ def test_a_pipeline() -> None:
     """What is piped in comes back, and then the program ends."""
     with start("serve", "--port", "0") as server:
         url = ask(server, "").split()[0]
-        with start("connect", url, "--linger", "0.5") as client:
-            out, _ = client.communicate("one\ntwo\n")
-        server.terminate()
-        server.communicate()
-    assert (out, client.returncode, server.returncode) == ("one\ntwo\n", 0, 0)
+        with start("connect", url, "--linger", "3600") as client:  # however late the answers are
+            assert client.stdin is not None
+            assert client.stdout is not None
+            client.stdin.write("one\ntwo\n")
+            client.stdin.close()
+            assert [client.stdout.readline() for _ in range(2)] == ["one\n", "two\n"]
+            with start("connect", url, "--linger", "0") as other:
+                other.communicate("one\ntwo\n")
+            server.terminate()
+            server.communicate()
+            assert client.stdout.read() == ""
+    assert (client.returncode, other.returncode, server.returncode) == (0, 0, 0)

@@ -288,19 +288,28 @@ async def test_a_closed_nursery(dial: Dial, way: str) -> None:
 
 
 @pytest.mark.checklist("CH18", "CA04")
+@pytest.mark.parametrize("phase", ["connecting", "open", "leaving"])
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-async def test_cancelling_a_client_anywhere_leaves_nothing(tls: bool) -> None:
-    """At each step of connecting, talking and leaving: no descriptor and no task is left."""
+async def test_cancelling_a_client_anywhere_leaves_nothing(tls: bool, phase: str) -> None:
+    """At each step of connecting, talking and leaving: no descriptor and no task is left.
+
+    How many steps a phase takes depends on how the kernel hands out what the peer sends.
+    """
     serve = partial(
         trio_ws.serve_websocket, echo, "127.0.0.1", 0, server_context("127.0.0.1") if tls else None
     )
     use_ssl: bool | ssl.SSLContext = client_context() if tls else False
-    seen = set()
+    seen: set[str] = set()
+    reached = ""
+
+    def in_phase() -> bool:
+        return reached == phase
+
     for step in itertools.count(1):
-        reached = "connecting"
         async with nothing_left(), trio.open_nursery() as nursery:
             server: trio_ws.WebSocketServer = await nursery.start(serve)
-            with cancelled_after(step) as scope:
+            reached = "connecting"
+            with cancelled_after(step, in_phase) as scope:
                 async with trio_ws.open_websocket(
                     "127.0.0.1", server.port, "/", use_ssl=use_ssl
                 ) as connection:
@@ -313,7 +322,7 @@ async def test_cancelling_a_client_anywhere_leaves_nothing(tls: bool) -> None:
         seen.add(reached)
         if not scope.cancel_called:
             break
-    assert seen == {"connecting", "open", "leaving", "done"}
+    assert seen >= {phase, "done"}
 
 
 @pytest.mark.checklist("CH18", "CA04")

@@ -3,7 +3,7 @@ import pickle
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_ws import (
@@ -143,6 +143,7 @@ def test_closed_says_why() -> None:
 
 
 @pytest.mark.checklist("LM09")
+@settings(deadline=None)
 @given(st.text(max_size=123))
 def test_a_peers_text_is_escaped(reason: str) -> None:
     """A reason from the wire cannot put line breaks or controls into a log."""

@@ -91,7 +91,9 @@ async def test_messages(capsys: pytest.CaptureFixture[str]) -> None:
     assert closed.startswith("closed: CloseReason(code=1000")
 
 
-async def test_cancellation(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_cancellation(
+    mock_clock: trio.testing.MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A question that nobody answers in time does not spoil the next one."""
 
     async def slow(request: trio_ws.WebSocketRequest) -> None:
@@ -99,6 +101,8 @@ async def test_cancellation(capsys: pytest.CaptureFixture[str]) -> None:
             async for message in websocket:
                 if message == "quick!":
                     await websocket.send("done")
+                else:
+                    mock_clock.jump(1)
 
     async with serving(slow) as url:
         await cancellation.main(url)

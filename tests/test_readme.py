@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.servers import reserved_port
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SERVER, CLIENT = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
@@ -29,13 +31,6 @@ def test_the_two_commands() -> None:
     assert tests == "pip install -e '.[test]' && pytest\n"
 
 
-def free_port() -> int:
-    """Return a TCP port of the loopback that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def wait_until_it_listens(process: subprocess.Popen[str], port: int) -> None:
     """Try to connect until it works; the server also has to bear a peer that just leaves."""
     while process.poll() is None:
@@ -48,20 +43,20 @@ def wait_until_it_listens(process: subprocess.Popen[str], port: int) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="interrupts the server by a POSIX signal")
 def test_the_client_talks_to_the_server() -> None:
     """Both programs run, as they stand but for the number of the port, and talk to each other."""
-    port = free_port()
     python = [sys.executable, "-W", "error", "-c"]
-    programs = [program.replace("8765", str(port)) for program in (SERVER, CLIENT)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(
-        [*python, programs[0]], cwd=ROOT, stdout=pipe, stderr=pipe, text=True
-    ) as server:
-        try:
-            wait_until_it_listens(server, port)
-            client = subprocess.run(
-                [*python, programs[1]], cwd=ROOT, capture_output=True, text=True, check=False
-            )
-        finally:
-            server.send_signal(signal.SIGINT)
-        _, errors = server.communicate()
+    with reserved_port(to_listen=True) as port:
+        programs = [program.replace("8765", str(port)) for program in (SERVER, CLIENT)]
+        with subprocess.Popen(
+            [*python, programs[0]], cwd=ROOT, stdout=pipe, stderr=pipe, text=True
+        ) as server:
+            try:
+                wait_until_it_listens(server, port)
+                client = subprocess.run(
+                    [*python, programs[1]], cwd=ROOT, capture_output=True, text=True, check=False
+                )
+            finally:
+                server.send_signal(signal.SIGINT)
+            _, errors = server.communicate()
     assert (client.stdout, client.stderr, client.returncode) == ("HELLO\n", "", 0)
     assert "KeyboardInterrupt" in errors  # in the groups of nurseries

@@ -22,6 +22,7 @@ from tests.support.servers import (
     echo,
     frame,
     nothing_left,
+    reserved_port,
     serving,
     status,
     tasks,
@@ -230,14 +231,13 @@ async def test_two_tasks_may_close() -> None:
 async def test_the_port_is_free_afterwards() -> None:
     """When `aclose` returns, another server can listen on the same port."""
     async with nothing_left(), trio.open_nursery() as nursery:
-        port = 0
-        for _ in range(3):
-            serve = partial(trio_ws.serve_websocket, echo, "127.0.0.1", port, None)
-            server: trio_ws.WebSocketServer = await nursery.start(serve)
-            port = server.port
-            await server.aclose()
-        with socket.socket() as sock, pytest.raises(ConnectionRefusedError):
-            sock.connect(("127.0.0.1", port))
+        with reserved_port(to_listen=True) as port:
+            for _ in range(3):
+                serve = partial(trio_ws.serve_websocket, echo, "127.0.0.1", port, None)
+                server: trio_ws.WebSocketServer = await nursery.start(serve)
+                await server.aclose()
+            with socket.socket() as sock, pytest.raises(ConnectionRefusedError):
+                sock.connect(("127.0.0.1", port))
 
 
 @pytest.mark.checklist("CA04", "LM08")

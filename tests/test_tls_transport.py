@@ -13,7 +13,7 @@ import trio.testing
 
 import trio_ws
 from tests.support.connections import make_connection, output, spurious_wakeups
-from tests.support.servers import nothing_left
+from tests.support.servers import nothing_left, reserved_port
 from tests.support.tls import client_context, server_context
 from trio_ws import CloseReason
 from trio_ws._transport import (
@@ -231,7 +231,7 @@ async def test_the_ends_of_a_socket(end: str, error: type[Exception] | None) -> 
     ours = SocketUnderTLS(stream)
     await ours.wait_send_all_might_not_block()
     await peer.send_all(b"data")
-    assert await ours.receive_some() == b"data"
+    assert await receive(ours, 4) == b"data"
 
     async def receiving() -> None:
         if error is None:
@@ -337,13 +337,11 @@ async def test_an_error_names_the_address(monkeypatch: pytest.MonkeyPatch) -> No
 
 async def test_nobody_there() -> None:
     """Whoever is refused at an address hears of the address; nothing stays open, cancelled too."""
-    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
-    port = listener.socket.getsockname()[1]
-    await listener.aclose()
-    async with nothing_left():
-        with pytest.raises(ConnectionRefusedError, match=f"127.0.0.1.*{port}"):
-            await open_tcp("127.0.0.1", port)
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await open_tcp("127.0.0.1", port)
-        assert scope.cancelled_caught
+    with reserved_port() as port:
+        async with nothing_left():
+            with pytest.raises(ConnectionRefusedError, match=f"127.0.0.1.*{port}"):
+                await open_tcp("127.0.0.1", port)
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await open_tcp("127.0.0.1", port)
+            assert scope.cancelled_caught

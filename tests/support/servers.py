@@ -4,8 +4,9 @@ import base64
 import gc
 import hashlib
 import os
+import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -318,27 +319,52 @@ async def nothing_left() -> AsyncIterator[None]:
     assert (tasks(), descriptors()) == before
 
 
-class _CancelAfter(trio.abc.Instrument):
-    """Cancels a scope after the current task's n-th step from now."""
+@contextmanager
+def reserved_port(*, to_listen: bool = False) -> Iterator[int]:
+    """A TCP port of the loopback that nothing listens on, and that no other program is given.
 
-    def __init__(self, scope: trio.CancelScope, steps: int) -> None:
+    Args:
+        to_listen: someone is to listen on it, which Linux allows beside a socket that does not.
+    """
+    with socket.socket() as sock:
+        if sys.platform == "linux":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Trio's listeners do
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        if to_listen and sys.platform != "linux":
+            sock.close()
+        yield port
+
+
+class _CancelAfter(trio.abc.Instrument):
+    """Cancels a scope after the current task's n-th step from now, of those that count."""
+
+    def __init__(self, scope: trio.CancelScope, steps: int, counts: Callable[[], bool]) -> None:
         self._scope = scope
         self._left = steps
+        self._counts = counts
         self._task = trio.lowlevel.current_task()
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """Count."""
-        if task is self._task:
+        if task is self._task and self._counts():
             self._left -= 1
             if self._left == 0:
                 self._scope.cancel()
 
 
 @contextmanager
-def cancelled_after(steps: int) -> Iterator[trio.CancelScope]:
-    """A scope that is cancelled where the task waits for the n-th time, unless it was left."""
+def cancelled_after(
+    steps: int, counts: Callable[[], bool] = lambda: True
+) -> Iterator[trio.CancelScope]:
+    """A scope that is cancelled where the task waits for the n-th time, unless it was left.
+
+    Args:
+        steps: how often it waits.
+        counts: whether it counts that it waits now.
+    """
     with trio.CancelScope() as scope:
-        instrument = _CancelAfter(scope, steps)
+        instrument = _CancelAfter(scope, steps, counts)
         trio.lowlevel.add_instrument(instrument)
         try:
             yield scope
