@@ -19,7 +19,7 @@ from tests.support.tls import client_context, server_context
 from .raw import Raw, dial
 from .table import MAX_MESSAGE, Attack
 
-# Real seconds after which an attack counts as one that hangs.
+# Seconds after which an attack counts as one that hangs.
 GUARD = 20.0
 HONEST = "/honest"
 

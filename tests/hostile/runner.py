@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import trio
 
 from .arena import GUARD, running
+from .clock import OwnClock
 from .raw import close_all
 from .table import KIB, Attack
 
@@ -48,7 +49,7 @@ class Result:
 
 
 def run(attack: Attack, *, guard: float = GUARD) -> Result:
-    """Run one attack; `guard` is the real seconds after which it counts as hanging."""
+    """Run one attack; `guard` is the seconds after which it counts as hanging."""
     log = logging.getLogger("trio_ws.server")
     propagate, log.propagate = log.propagate, False  # a refused request is nothing to report here
     handler = logging.NullHandler()
@@ -59,7 +60,7 @@ def run(attack: Attack, *, guard: float = GUARD) -> Result:
     gc.freeze()  # what is there already makes no collection longer
     began = time.process_time()
     try:
-        outcome, memory, served = trio.run(_run, attack, guard)
+        outcome, memory, served = trio.run(_run, attack, guard, clock=OwnClock())
     finally:
         gc.collect()
         gc.unfreeze()
