@@ -1,5 +1,7 @@
 """A chat room: what one says, all hear."""
 
+from contextlib import suppress
+
 import trio
 
 import trio_ws
@@ -29,8 +31,9 @@ class Room:
             self._queues.add(queue)
             try:
                 nursery.start_soon(self._tell, websocket, heard)
-                async for message in websocket:
-                    self.say(str(message))
+                with suppress(trio.ClosedResourceError):  # by `_tell`, which is still at it
+                    async for message in websocket:
+                        self.say(str(message))
             finally:
                 self._queues.discard(queue)
                 queue.close()

@@ -98,6 +98,27 @@ async def test_the_deadline_covers_each_phase(
         await closed.wait()
 
 
+@pytest.mark.checklist("CH06", "CH18")
+async def test_the_deadline_ends_a_rejection(
+    dial: Dial, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Who was rejected hears of that also if the body does not end in time."""
+
+    async def serve() -> None:
+        peer = await dial.peer()
+        await peer.receive_head()
+        await peer.send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 10\r\n\r\nshort")
+        assert await peer.receive_all() == b""
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        began = trio.current_time()
+        with pytest.raises(trio_ws.ConnectionRejected) as caught:
+            await trio_ws.connect_websocket_url(nursery, "ws://server.example/", connect_timeout=7)
+        assert trio.current_time() - began == 7
+    assert (caught.value.status_code, caught.value.body) == (401, b"short")
+
+
 @pytest.mark.checklist("CH18")
 @pytest.mark.parametrize("timeout", [0, 7, 60], ids=str)
 async def test_the_deadline_covers_tcp(
@@ -176,6 +197,30 @@ async def test_a_network_error_is_a_handshake_error(
             assert type(caught.value) is trio_ws.HandshakeError
             assert caught.value.__cause__ is cause
             assert str(cause) in str(caught.value)
+
+
+REFUSED = ConnectionRefusedError(111, "Connection refused")
+UNREACHABLE = OSError(101, "Network is unreachable")
+
+
+@pytest.mark.parametrize(
+    "attempts", [REFUSED, ExceptionGroup("", [REFUSED, UNREACHABLE])], ids=["one", "two"]
+)
+async def test_why_each_address_has_failed(
+    monkeypatch: pytest.MonkeyPatch, attempts: Exception
+) -> None:
+    """Of a name Trio tries all addresses; the text has the kernel's word on each."""
+
+    async def fail(host: str, port: int) -> trio.SocketStream:
+        await trio.lowlevel.checkpoint()
+        raise OSError(f"all attempts to connect to {host}:{port} failed") from attempts
+
+    monkeypatch.setattr(trio, "open_tcp_stream", fail)
+    with pytest.raises(trio_ws.HandshakeError) as caught:
+        await trio_ws.open_websocket_url("ws://server.example/").__aenter__()
+    for error in getattr(attempts, "exceptions", [attempts]):
+        assert str(error) in str(caught.value)
+    assert "server.example:80" in str(caught.value)
 
 
 async def test_a_port_that_nobody_listens_on() -> None:

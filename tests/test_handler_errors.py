@@ -73,6 +73,13 @@ async def raise_after(request: trio_ws.WebSocketRequest) -> None:
     raise SecretError("password")
 
 
+async def raise_within(request: trio_ws.WebSocketRequest) -> None:
+    """Raise out of the block of a connection."""
+    async with await request.accept() as connection:
+        await connection.receive()
+        raise SecretError("password")
+
+
 async def raise_after_rejecting(request: trio_ws.WebSocketRequest) -> None:
     """Raise after an answer."""
     await request.reject(404)
@@ -80,7 +87,7 @@ async def raise_after_rejecting(request: trio_ws.WebSocketRequest) -> None:
 
 
 async def see_1011(peer: Peer) -> None:
-    """Talk to `raise_after`."""
+    """Talk to `raise_after` or `raise_within`."""
     assert status(await peer.open()) == 101
     await peer.send(frame(TEXT, b"go", mask=True))
     assert await peer.receive_frame() == (CLOSE, INTERNAL_ERROR)
@@ -105,6 +112,7 @@ async def see_404(peer: Peer) -> None:
 HANDLERS: list[tuple[trio_ws._server.Handler, Callable[[Peer], Awaitable[None]]]] = [
     (raise_before, see_500),
     (raise_after, see_1011),
+    (raise_within, see_1011),
     (raise_after_rejecting, see_404),
 ]
 all_handlers = pytest.mark.parametrize(
@@ -216,9 +224,9 @@ async def test_the_callbacks_own_error_propagates(
 
 @pytest.mark.checklist("SH27")
 async def test_a_handler_that_does_not_answer(
-    autojump_clock: trio.testing.MockClock, torn: bool
+    autojump_clock: trio.testing.MockClock, torn: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The client gets a 500; the server lives on, and no error is reported."""
+    """The client gets a 500; the server lives on, and the log says why."""
 
     async def handler(request: trio_ws.WebSocketRequest) -> None:
         await trio.lowlevel.checkpoint()
@@ -228,6 +236,8 @@ async def test_a_handler_that_does_not_answer(
         await see_500(served.connect())
         await see_500(served.connect())
     assert errors.calls == []
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+    assert "no answer by the handler to '/'" in caplog.text
 
 
 @pytest.mark.checklist("SH27")

@@ -1,5 +1,6 @@
 """Ordinary HTTP requests beside WebSocket, on the same port."""
 
+import math
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ import trio.testing
 import trio_ws
 from tests.support.servers import (
     Peer,
+    WholeStream,
     echo,
     header,
+    pair,
     serving,
     status,
     upgrade,
@@ -244,8 +247,63 @@ async def test_the_shutdown_lets_a_handler_finish(autojump_clock: trio.testing.M
         assert await peer.receive_all() == b"done"
 
 
+class StuckStream(WholeStream):
+    """A stream that takes six seconds for its first write, and gets no further."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        super().__init__(stream)
+        self._stuck = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all, once."""
+        await trio.sleep(math.inf if self._stuck else 6)
+        self._stuck = True
+        await super().send_all(data)
+
+
+class SlowStream(WholeStream):
+    """A stream that takes six seconds for each write."""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all, slowly."""
+        await trio.sleep(6)
+        await super().send_all(data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arrives"), [(SlowStream, True), (StuckStream, False)], ids=["slow", "stuck"]
+)
+async def test_a_large_answer(
+    autojump_clock: trio.testing.MockClock, kind: type[WholeStream], arrives: bool
+) -> None:
+    """A client that reads slowly gets all of it; one that takes nothing for 10 s does not."""
+    body = bytes(range(256)) * 1000
+
+    async def large(request: trio_ws.HTTPRequest) -> trio_ws.HTTPResponse:
+        return trio_ws.HTTPResponse(200, [], body)
+
+    async with serving(echo, http_handler=large) as served:
+        stream, peer = pair()
+        served.listener.deliver(kind(stream))
+        await peer.send(plain(b"GET /"))
+        began = trio.current_time()
+        answer = await peer.receive_all()
+        assert trio.current_time() - began == (24 if arrives else 16)
+        assert (answer.partition(b"\r\n\r\n")[2] == body) is arrives
+
+
 @pytest.mark.parametrize("option", ["http_handler", "handler_error"])
 def test_a_handler_must_be_callable(option: str) -> None:
     """Anything else is a TypeError that names the option."""
     with pytest.raises(TypeError, match=option):
         trio_ws.WebSocketServer(echo, [None], **{option: "x"})  # type: ignore[list-item, arg-type]
+
+
+def test_a_callback_for_errors_is_no_coroutine_function() -> None:
+    """Nobody would await it, and the error would be lost."""
+
+    async def callback(request: object, error: Exception) -> None:
+        """Never run."""
+
+    with pytest.raises(TypeError, match="handler_error"):
+        trio_ws.WebSocketServer(echo, [None], handler_error=callback)  # type: ignore[list-item]

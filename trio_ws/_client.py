@@ -197,6 +197,8 @@ class _Attempt:
             except BaseException:
                 await trio.aclose_forcefully(stream)
                 raise
+        if self._handshake.rejected:  # with a body that does not end in time
+            raise _rejection(self._handshake.receive_eof())
         raise ConnectionTimeout(f"no connection within {timeout} s")
 
     async def run_in(self, nursery: trio.Nursery) -> WebSocketConnection:
@@ -249,7 +251,7 @@ class _Attempt:
             answer = self._handshake
             response = answer.receive_data(data) if data else answer.receive_eof()
         if response.status_code != 101:
-            raise ConnectionRejected(response.status_code, tuple(response.headers), response.body)
+            raise _rejection(response)
         return self._connection(stream, response)
 
     def _connection(self, stream: trio.abc.Stream, response: Response) -> WebSocketConnection:
@@ -274,13 +276,25 @@ class _Attempt:
         )
 
 
+def _rejection(response: Response) -> ConnectionRejected:
+    return ConnectionRejected(response.status_code, tuple(response.headers), response.body)
+
+
 async def _reporting(what: str, step: Callable[..., Awaitable[_T]], *args: object) -> _T:
     """Run a step of an attempt; what the network or the peer does to it is a `HandshakeError`."""
     try:
         return await step(*args)
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, HandshakeFailure) as exc:
         cause = exc.__cause__ if isinstance(exc, trio.BrokenResourceError) else None
-        raise HandshakeError(f"{what} failed: {cause or exc}") from cause or exc
+        raise HandshakeError(f"{what} failed: {_why(cause or exc)}") from cause or exc
+
+
+def _why(exc: BaseException) -> str:
+    """What an exception says; and that of each attempt, where Trio has tried several addresses."""
+    attempts = exc.__cause__
+    if isinstance(attempts, ExceptionGroup):
+        return f"{exc}: " + "; ".join(map(str, attempts.exceptions))
+    return f"{exc}: {attempts}" if isinstance(attempts, OSError) else str(exc)
 
 
 def _check_address(host: str, port: object) -> None:

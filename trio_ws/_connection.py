@@ -503,11 +503,15 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
         exc: BaseException | None,
         traceback: types.TracebackType | None,
     ) -> None:
-        """Close with 1000, or with 1001 if an exception, or cancellation, is on its way out."""
+        """Close with 1000, or because of an exception, which then comes out as it is.
+
+        With 1011 if it is a server's error; with 1001 if it is a client's, or a cancellation, or
+        what ends the program.
+        """
         await self._leave(exc)
 
-    async def _leave(self, exc: BaseException | None, code: int = CloseCode.GOING_AWAY) -> None:
-        """Close with 1000, or because of `exc`, which then comes out as it is: with `code`.
+    async def _leave(self, exc: BaseException | None) -> None:
+        """Do what leaving ``async with`` does.
 
         What ends the program, or a task, does not wait for the peer; what it was about is `exc`, so
         a cancellation that comes on top is left to the caller's next checkpoint.
@@ -515,6 +519,8 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
         if exc is None:
             await self.aclose()
             return
+        failed = self.is_server and isinstance(exc, Exception)
+        code = CloseCode.INTERNAL_ERROR if failed else CloseCode.GOING_AWAY
         with trio.CancelScope() as scope:
             if not isinstance(exc, Exception):
                 scope.cancel()

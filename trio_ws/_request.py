@@ -19,7 +19,6 @@ from ._errors import ConnectionTimeout, HandshakeError
 from ._facts import Opening
 from ._options import ExtraHeaders, OriginOptions, OriginSettings
 from ._protocol._deflate import Deflate, accept_offer
-from ._protocol._frames import CloseCode
 from ._protocol._handshake import (
     BadRequest,
     HandshakeFailure,
@@ -31,8 +30,10 @@ from ._protocol._headers import RESPONSE_OWNED, Extension, encode_headers
 from ._protocol._negotiation import origin_allowed
 from ._transport import close_after_reply
 
-# Seconds for an answer that ends the connection: it fits the kernel's buffer, if the peer reads.
+# Seconds that a client may take for each piece of an answer that ends the connection. Most answers
+# are one piece, and fit the kernel's buffer.
 _ANSWER_TIMEOUT = 10
+_ANSWER_PIECE = 64 * 1024
 _READ_SIZE = 64 * 1024
 
 
@@ -252,11 +253,8 @@ class WebSocketRequest:
     async def _leave(self, exc: BaseException | None) -> None:
         """The handler has returned, or raised `exc`: close, and answer if it has not."""
         if self._connection is not None:
-            if self._connection._closed.is_set():
-                return
-            failed = isinstance(exc, Exception)
-            code = CloseCode.INTERNAL_ERROR if failed else CloseCode.GOING_AWAY
-            await self._connection._leave(exc, code)
+            if not self._connection._closed.is_set():
+                await self._connection._leave(exc)
         elif not self._exchange.answered:
             await self._exchange.fail(exc or RuntimeError("the handler has not answered"))
 
@@ -352,8 +350,10 @@ def is_closed(stream: trio.abc.Stream) -> bool:
 async def _reply(stream: trio.abc.Stream, response: bytes) -> None:
     """Send the last bytes of a stream, and close it."""
     try:
-        with trio.move_on_after(_ANSWER_TIMEOUT):
-            await stream.send_all(response)
+        with trio.move_on_after(_ANSWER_TIMEOUT) as scope:
+            for start in range(0, len(response), _ANSWER_PIECE):
+                await stream.send_all(response[start : start + _ANSWER_PIECE])
+                scope.deadline = trio.current_time() + _ANSWER_TIMEOUT
             await close_after_reply(stream)
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
         pass  # the client has gone; it does not need the answer

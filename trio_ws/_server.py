@@ -10,6 +10,7 @@ stays the only one, with a nursery for the two inside it.
 from __future__ import annotations
 
 import errno
+import inspect
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -85,6 +86,8 @@ class ServerSettings(OriginSettings):
             value = getattr(self, name)
             if value is not None and not callable(value):
                 raise TypeError(f"{name} must be callable, not {value!r}")
+        if inspect.iscoroutinefunction(self.handler_error):
+            raise TypeError("handler_error is not awaited: it must be a plain function")
 
 
 async def serve_websocket(
@@ -226,15 +229,19 @@ class WebSocketServer:
         much as two parsed requests; here whoever serves the stream sees to its end.
         """
         async with listener:
+            short = False
             while True:
                 try:
                     stream = await listener.accept()
                 except OSError as exc:
                     if exc.errno not in _SHORTAGES:
                         raise
-                    _log.exception("accept failed; trying again in %s s", _PAUSE)
+                    if not short:  # once, or whoever can bring it about fills the log
+                        _log.error("accept failed: %s; trying again each %s s", exc, _PAUSE)
+                    short = True
                     await trio.sleep(_PAUSE)
                     continue
+                short = False
                 if self._capacity is not None:
                     await self._enter(self._capacity, stream)
                 handlers.start_soon(self._serve, stream, name=_SERVE_NAME)
@@ -349,6 +356,8 @@ class WebSocketServer:
                 await request._leave(exc)
                 self._handle_error(request, exc)
                 return
+        if not exchange.answered:
+            _log.warning("no answer by the handler to %r: the client gets a 500", request.path)
         await request._leave(None)
 
     async def _run_http_handler(self, exchange: Exchange) -> None:
