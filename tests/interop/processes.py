@@ -16,7 +16,7 @@ from typing import IO, Any
 
 ROOT = Path(__file__).parents[2]
 NODE = Path(__file__).parent / "node"
-DEADLINE = 30.0  # seconds; nothing here takes more than a few unless it hangs,
+DEADLINE = 60.0  # seconds; nothing here takes more than a few unless it hangs,
 RETRY_DEADLINE = 1.0  # and whatever hung once is not waited for again and again
 Fact = dict[str, Any]
 

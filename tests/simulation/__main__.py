@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 
@@ -48,6 +49,8 @@ def main() -> int:
         "--sabotage", nargs="?", const="", help="break the library, all ways or one"
     )
     options = parser.parse_args()
+    # Handlers that do not answer, which the server warns of, are part of the worlds.
+    logging.getLogger("trio_ws.server").addHandler(logging.NullHandler())
     if options.seed is not None:
         with sabotage.broken(options.sabotage):
             return run_one(options)
