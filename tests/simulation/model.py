@@ -62,6 +62,11 @@ class Sent:
     value: str | bytes
     state: str = "pending"
 
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return len(self.value.encode() if isinstance(self.value, str) else self.value)
+
 
 @dataclass
 class Flow:
@@ -85,8 +90,7 @@ class Flow:
         """The call that sends the next message begins."""
         key = f"{self.name}{len(self.sent)}"
         sent = Sent(key, len(self.sent), compose(key, size, rng))
-        value = sent.value
-        self.largest = max(self.largest, len(value.encode() if isinstance(value, str) else value))
+        self.largest = max(self.largest, sent.size)
         self.sent.append(sent)
         self.by_key[key] = sent
         return sent
@@ -141,8 +145,24 @@ class Flow:
     def cancelled(self, sent: Sent) -> None:
         """The call that sends has raised `trio.Cancelled`."""
         sent.state = "cancelled"
-        if sent.key in self._seen:
+        if sent.key in self._seen and not sent.value:
+            self._was_another(sent)
+        elif sent.key in self._seen:
             self.violate("cancelled", f"{sent.key} was received before its send was cancelled")
+
+    def _was_another(self, sent: Sent) -> None:
+        """One empty message is like another: what was taken for this one is a later one.
+
+        A later send may be under way, and its message received, before the task of the one that
+        was cancelled has its turn to say so.
+        """
+        later = self._next_empty(sent.value)
+        if later is None:
+            self.violate("cancelled", f"{sent.key} was received before its send was cancelled")
+            return
+        self._seen.remove(sent.key)
+        self._seen.add(later.key)
+        self.received[self.received.index(sent)] = later
 
     @property
     def outstanding(self) -> int:
