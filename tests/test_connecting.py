@@ -223,6 +223,24 @@ async def test_why_each_address_has_failed(
     assert "server.example:80" in str(caught.value)
 
 
+async def test_what_has_failed_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the address was added to the kernel's words."""
+
+    class Refusing:
+        async def connect(self, address: object) -> None:
+            await trio.lowlevel.checkpoint()
+            raise REFUSED
+
+        def __getattr__(self, name: str) -> Callable[..., None]:
+            return lambda *_: None
+
+    monkeypatch.setattr(trio.socket, "socket", lambda *_: Refusing())
+    with pytest.raises(trio_ws.HandshakeError) as caught:
+        await trio_ws.open_websocket_url("ws://127.0.0.1:81/").__aenter__()
+    assert str(caught.value).count("Connection refused") == 1
+    assert "127.0.0.1" in str(caught.value)
+
+
 async def test_a_port_that_nobody_listens_on() -> None:
     """The kernel's refusal reaches the caller as the cause."""
     with socket.socket() as sock:

@@ -1,6 +1,7 @@
 """What a server does with a handler that raises, is cancelled, or does not answer."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -391,13 +392,15 @@ async def test_a_peer_that_leaves_is_the_normal_end(
 
 
 @pytest.mark.checklist("LM04")
-async def test_another_connections_end_is_an_error() -> None:
+@pytest.mark.parametrize("block", [False, True], ids=["no block", "block"])
+async def test_another_connections_end_is_an_error(block: bool) -> None:
     """`ConnectionClosed` of another connection, while the own one is open, is the handler's bug."""
     connections: list[trio_ws.WebSocketConnection] = []
 
     async def handler(request: trio_ws.WebSocketRequest) -> None:
         connections.append(await request.accept())
-        await connections[0].receive()
+        async with connections[-1] if block and connections[1:] else nullcontext():
+            await connections[0].receive()
 
     errors = Errors()
     async with serving(handler, handler_error=errors) as served:

@@ -294,7 +294,8 @@ def _why(exc: BaseException) -> str:
     attempts = exc.__cause__
     if isinstance(attempts, ExceptionGroup):
         return f"{exc}: " + "; ".join(map(str, attempts.exceptions))
-    return f"{exc}: {attempts}" if isinstance(attempts, OSError) else str(exc)
+    tried = isinstance(attempts, OSError) and str(getattr(attempts, "strerror", "")) not in str(exc)
+    return f"{exc}: {attempts}" if tried else str(exc)
 
 
 def _check_address(host: str, port: object) -> None:

@@ -86,8 +86,8 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
 
     # With a dict for what users add, which takes nothing as long as they do not.
     __slots__ = (
-        "__dict__", "__weakref__", "_closed", "_inbox", "_opening", "_pings", "_protocol",
-        "_reader", "_receives", "_sends", "_transport", "_writer",
+        "__dict__", "__weakref__", "_closed", "_failed", "_inbox", "_opening", "_pings",
+        "_protocol", "_reader", "_receives", "_sends", "_transport", "_writer",
     )  # fmt: skip
 
     def __init__(
@@ -120,6 +120,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             self._writer,
         )
         self._closed = Latch()
+        self._failed = False  # an error left a server's block while it was open
         self._sends = self._receives = BATCH
         if first_out:
             self._protocol.output.append(first_out)
@@ -520,6 +521,7 @@ class WebSocketConnection(trio.abc.Channel[str | bytes]):
             await self.aclose()
             return
         failed = self.is_server and isinstance(exc, Exception)
+        self._failed = failed and not self._has_ended()
         code = CloseCode.INTERNAL_ERROR if failed else CloseCode.GOING_AWAY
         with trio.CancelScope() as scope:
             if not isinstance(exc, Exception):

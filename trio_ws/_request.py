@@ -32,8 +32,8 @@ from ._transport import close_after_reply
 
 # Seconds that a client may take for each piece of an answer that ends the connection. Most answers
 # are one piece, and fit the kernel's buffer.
-_ANSWER_TIMEOUT = 10
-_ANSWER_PIECE = 64 * 1024
+_ANSWER_TIMEOUT = 30
+_ANSWER_PIECE = 16 * 1024
 _READ_SIZE = 64 * 1024
 
 
@@ -79,7 +79,7 @@ class HTTPResponse:
         return ServerHandshake.respond(self.status_code, headers, self.body, method=method)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Exchange:
     """One request on one stream, and the one answer to it."""
 
@@ -159,8 +159,9 @@ class WebSocketRequest:
         return stream_endpoint(self._exchange.stream, local=False)
 
     def _has_ended(self) -> bool:
-        """Whether the connection was accepted and is closed, or closing."""
-        return self._connection is not None and self._connection._has_ended()
+        """Whether the connection was accepted and is closed, or closing, but by no error here."""
+        connection = self._connection
+        return connection is not None and connection._has_ended() and not connection._failed
 
     async def accept(
         self,

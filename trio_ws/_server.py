@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import inspect
 import logging
+import math
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ _log = logging.getLogger("trio_ws.server")
 # What accept(2) fails with while the system is short of something, and seconds until another try.
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _PAUSE = 0.1
+# Seconds before it is said again that there is a shortage, or its clients could fill the log.
+_SILENCE = 60
 # Given, it need not be made for each task.
 _SERVE_NAME = "trio_ws.WebSocketServer._serve"
 
@@ -86,8 +89,9 @@ class ServerSettings(OriginSettings):
             value = getattr(self, name)
             if value is not None and not callable(value):
                 raise TypeError(f"{name} must be callable, not {value!r}")
-        if inspect.iscoroutinefunction(self.handler_error):
-            raise TypeError("handler_error is not awaited: it must be a plain function")
+        for part in (self.handler_error, type(self.handler_error).__call__):
+            if inspect.iscoroutinefunction(part):
+                raise TypeError("handler_error is not awaited: it must be a plain function")
 
 
 async def serve_websocket(
@@ -229,19 +233,19 @@ class WebSocketServer:
         much as two parsed requests; here whoever serves the stream sees to its end.
         """
         async with listener:
-            short = False
+            silent_until = -math.inf
             while True:
                 try:
                     stream = await listener.accept()
                 except OSError as exc:
                     if exc.errno not in _SHORTAGES:
                         raise
-                    if not short:  # once, or whoever can bring it about fills the log
+                    now = trio.current_time()
+                    if now >= silent_until:
                         _log.error("accept failed: %s; trying again each %s s", exc, _PAUSE)
-                    short = True
+                        silent_until = now + _SILENCE
                     await trio.sleep(_PAUSE)
                     continue
-                short = False
                 if self._capacity is not None:
                     await self._enter(self._capacity, stream)
                 handlers.start_soon(self._serve, stream, name=_SERVE_NAME)
@@ -387,7 +391,7 @@ class WebSocketServer:
         self._settings.handler_error(request, exc)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class _Session:
     """What the server knows of one connection, to shut it down."""
 
