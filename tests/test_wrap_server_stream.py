@@ -88,7 +88,7 @@ async def test_a_client_that_does_not_read_its_answer(
     began = trio.current_time()
     with pytest.raises(trio_ws.HandshakeError, match="refused"):
         await trio_ws.wrap_server_stream(nursery, stuck := Stuck(stream))
-    assert trio.current_time() - began <= 10
+    assert trio.current_time() - began <= 30
     assert stuck.closed
 
 
