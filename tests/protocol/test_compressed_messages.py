@@ -645,6 +645,21 @@ def test_blocks_without_output_take_turns() -> None:
 
 
 @pytest.mark.checklist("PD11")
+@pytest.mark.parametrize("size", range(80 * 1024, 112 * 1024, 1024), ids=str)
+@ROLES
+def test_the_end_behind_a_turn(client: bool, size: int) -> None:
+    """A message may have used a turn up; a failure behind it does not wait for another turn."""
+    proto = protocol(client=client)
+    proto.receive_data(compressed(wire.BINARY, [raw(bytes(size))], client=client))
+    while (event := proto.next_event()) is None:
+        assert proto.busy
+    assert event == bytes(size)
+    proto.fail(1008, "enough")
+    assert proto.next_event() is None
+    assert not proto.busy
+
+
+@pytest.mark.checklist("PD11")
 @ROLES
 def test_a_close_while_inflating(client: bool) -> None:
     """This end may fail or close while a message is being inflated; nothing comes of it then."""

@@ -402,6 +402,27 @@ def test_a_chunked_body() -> None:
 
 @pytest.mark.checklist("CH06")
 @pytest.mark.parametrize(
+    ("data", "rejected"),
+    [
+        pytest.param(b"", False, id="nothing"),
+        pytest.param(b"HTTP/1.1 404 No\r\n", False, id="half"),
+        pytest.param(answer(line=b"HTTP/1.1 404 No"), True, id="head"),
+        pytest.param(answer(line=b"HTTP/1.1 404 No") + b"body", True, id="body"),
+        pytest.param(answer(line=b"HTTP/1.1 100 Go on"), False, id="informational"),
+        pytest.param(answer(*HEADERS), False, id="101"),
+    ],
+)
+def test_whether_it_is_a_rejection(data: bytes, rejected: bool) -> None:
+    """It is one from the head on, wherever the body ends."""
+    for pieces in tear(data):
+        handshake = ClientHandshake("example.com", 80, "/")
+        for piece in pieces:
+            handshake.receive_data(piece)
+        assert handshake.rejected is rejected
+
+
+@pytest.mark.checklist("CH06")
+@pytest.mark.parametrize(
     ("data", "body"),
     [
         pytest.param(
